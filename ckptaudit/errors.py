@@ -1,0 +1,40 @@
+"""What can go wrong, told in one line: file, place, reason, remedy."""
+
+from __future__ import annotations
+
+
+class CkptAuditError(Exception):
+    """Base of every error that ckptaudit raises on purpose.
+
+    `path` is the file as the caller named it, `where` a member or a byte offset inside it (may be
+    empty), `reason` what is wrong and `remedy` what the reader of the message can do about it (may
+    be empty). All four can hold text out of a hostile file: escape them before printing.
+    """
+
+    def __init__(self, path: str, reason: str, *, where: str = "", remedy: str = "") -> None:
+        self.path = path
+        self.where = where
+        self.reason = reason
+        self.remedy = remedy
+        super().__init__(path, where, reason, remedy)
+
+    def __str__(self) -> str:
+        place = f"{self.path}: {self.where}" if self.where else self.path
+        line = f"{place}: {self.reason}"
+        return f"{line}; {self.remedy}" if self.remedy else line
+
+
+class UnreadableError(CkptAuditError):
+    """Nothing could be read: the file is absent, empty, broken from its first byte or no file at all."""
+
+
+class UnsupportedFormatError(CkptAuditError):
+    """The file is whole, and of a kind that ckptaudit recognises or does not, but never reads."""
+
+
+class NotFetchedError(CkptAuditError):
+    """The file only stands for another one (a git-LFS pointer): there is nothing to audit yet."""
+
+
+class SelectionError(CkptAuditError):
+    """`PATH::name` names no state dict of this checkpoint, or more than one."""

@@ -1,0 +1,239 @@
+"""The directory of a zip archive, and its members as byte ranges.
+
+PKWARE's APPNOTE 6.3.10 is the format; torch reads it with miniz, which trusts the central directory
+and takes from a member's local header only how far its data lies behind it. What the local header
+says otherwise is noted, since other zip readers, and other loaders, may believe it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from struct import Struct
+from typing import NamedTuple
+
+from ckptaudit.errors import UnreadableError
+from ckptaudit.limits import Limits
+from ckptaudit.model import Problem, Span
+from ckptaudit.source import Source
+
+_END = Struct("<4s4H2LH")
+_END64_LOCATOR = Struct("<4sLQL")
+_END64 = Struct("<4sQ2H2L4Q")
+_CENTRAL = Struct("<4s6H3L5H2L")
+_LOCAL = Struct("<4s5H3L2H").unpack_from
+_MAX_COMMENT = 65_535
+_ENCRYPTED = 1
+STORED, DEFLATED = 0, 8
+
+
+class Member(NamedTuple):
+    """One entry of the central directory; `nbytes` once inflated, `packed` as it lies in the file."""
+
+    name: str
+    method: int
+    flags: int
+    crc: int
+    packed: int
+    nbytes: int
+    header: int  # position of its local header
+
+
+class Archive:
+    """The central directory of `source`, in its own order.
+
+    Raises UnreadableError where the directory cannot be found or read: then nothing can be.
+    """
+
+    def __init__(self, source: Source, limits: Limits) -> None:
+        self.source = source
+        self.limits = limits
+        self.problems: list[Problem] = []
+        count, size, start = self._find_directory()
+        self.members = self._read_directory(count, size, start)
+        self._folded: dict[str, Member] = {}
+        self._note_names()
+
+    def find(self, name: str) -> Member | None:
+        """The first member of that name, ASCII case aside: so does torch look members up."""
+        return self._folded.get(name.lower())
+
+    def span_of(self, member: Member) -> Span | None:
+        """Where the member's bytes lie; None, with a problem noted, where the file has no such place."""
+        raw = member.name.encode("utf-8", "surrogateescape")
+        header = self.source.read(member.header, 30 + len(raw))
+        if len(header) < 30 or header[:4] != b"PK\x03\x04":
+            self.problem("malformed-file", f"no local header for {member.name!r} at byte {member.header}")
+            return None
+        _, _, flags, method, _, _, _, _, _, name_size, extra_size = _LOCAL(header)
+        start = member.header + 30 + name_size + extra_size
+        if start + member.packed > self.source.size:
+            self.problem(
+                "malformed-file",
+                f"{member.name!r} would end at byte {start + member.packed}, the file ends at {self.source.size}",
+                Span(self.source.path, start, max(0, self.source.size - start)),
+            )
+            return None
+        if method != member.method or (flags ^ member.flags) & _ENCRYPTED:
+            self._disagree(member, f"method {method} and flags {flags:#x}, other")
+        elif header[30:] != raw or name_size != len(raw):
+            self._disagree(member, "another name")
+        return Span(self.source.path, start, member.packed)
+
+    def read(self, member: Member, cap: int) -> bytes:
+        """The member's bytes, inflated.
+
+        Raises UnreadableError where they cannot be had; more than `cap` bytes are not read.
+        """
+        span = self.span_of(member)
+        if span is None or member.flags & _ENCRYPTED:
+            reason = "its bytes are not in the file" if span is None else "it is encrypted"
+            raise UnreadableError(self.source.path, reason, where=member.name)
+        if max(member.nbytes, member.packed) > cap:
+            raise UnreadableError(
+                self.source.path, f"{max(member.nbytes, member.packed):,} bytes are too many", where=member.name
+            )
+        packed = self.source.read(span.start, span.nbytes)
+        return packed if member.method == STORED else self._inflate(member, packed)
+
+    def problem(self, code: str, detail: str, span: Span | None = None) -> None:
+        """Note what is wrong with the container."""
+        self.problems.append(Problem(code, detail, span))
+
+    def _inflate(self, member: Member, packed: bytes) -> bytes:
+        if member.method != DEFLATED:
+            raise UnreadableError(
+                self.source.path, f"compressed by method {member.method}", where=member.name
+            )
+        inflater = zlib.decompressobj(-15)
+        try:
+            data = inflater.decompress(packed, member.nbytes + 1)
+        except zlib.error as error:
+            raise UnreadableError(self.source.path, f"cannot be inflated ({error})", where=member.name) from None
+        if len(data) != member.nbytes:
+            raise UnreadableError(
+                self.source.path, f"does not inflate to its {member.nbytes:,} bytes", where=member.name
+            )
+        return data
+
+    def _disagree(self, member: Member, what: str) -> None:
+        self.problem(
+            "ambiguous-format",
+            f"the local header of {member.name!r} tells {what} than the central directory",
+            Span(self.source.path, member.header, 30),
+        )
+
+    def _find_directory(self) -> tuple[int, int, int]:
+        reach = min(self.source.size, _MAX_COMMENT + _END.size)
+        tail = self.source.read(self.source.size - reach, reach)
+        at = tail.rfind(b"PK\x05\x06")
+        if at < 0 or len(tail) - at < _END.size:
+            raise UnreadableError(
+                self.source.path,
+                f"a zip archive without its end: the {self.source.size:,} bytes are only its first part",
+                where="central directory",
+                remedy="fetch or save it again",
+            )
+        position = self.source.size - reach + at
+        _, _, _, _, count, size, start, comment = _END.unpack_from(tail, at)
+        beyond = len(tail) - at - _END.size - comment
+        if beyond > 0:
+            self.problem(
+                "trailing-bytes",
+                f"{beyond:,} bytes after the end of the archive",
+                Span(self.source.path, self.source.size - beyond, beyond),
+            )
+        if count == 0xFFFF or 0xFFFFFFFF in (size, start):
+            count, size, start = self._zip64(position, count, size, start)
+        if start + size > position:
+            raise UnreadableError(
+                self.source.path,
+                f"its directory of {size:,} bytes at byte {start} would reach past its end at byte {position}",
+                where="central directory",
+            )
+        return count, size, start
+
+    def _zip64(self, position: int, count: int, size: int, start: int) -> tuple[int, int, int]:
+        locator = self.source.read(position - _END64_LOCATOR.size, _END64_LOCATOR.size)
+        if len(locator) == _END64_LOCATOR.size and locator.startswith(b"PK\x06\x07"):
+            record = self.source.read(_END64_LOCATOR.unpack(locator)[2], _END64.size)
+            if len(record) == _END64.size and record.startswith(b"PK\x06\x06"):
+                return _END64.unpack(record)[7:10]
+        raise UnreadableError(
+            self.source.path, "its zip64 end is missing or broken", where="central directory"
+        )
+
+    def _read_directory(self, count: int, size: int, start: int) -> list[Member]:
+        if count > self.limits.members or size > self.limits.json_bytes:
+            raise UnreadableError(
+                self.source.path,
+                f"{count:,} members: the limit members={self.limits.members} was reached",
+                where="central directory",
+                remedy="raise it with --limit members=N",
+            )
+        directory = self.source.read(start, size)
+        members: list[Member] = []
+        at, unpack, width = 0, _CENTRAL.unpack_from, _CENTRAL.size
+        while at + width <= size:
+            (sign, _, _, flags, method, _, _, crc, packed, nbytes, name_size, extra_size, comment_size, _, _, _,
+             header) = unpack(directory, at)  # fmt: skip
+            if sign != b"PK\x01\x02":
+                break
+            raw = directory[at + width : at + width + name_size]
+            name = raw.decode("utf-8", "surrogateescape")
+            at += width + name_size
+            if 0xFFFFFFFF in (packed, nbytes, header):
+                packed, nbytes, header = _wide(directory[at : at + extra_size], nbytes, packed, header)
+            at += extra_size + comment_size
+            members.append(Member(name, method, flags, crc, packed, nbytes, header))
+        if at != size or len(members) != count:
+            self.problem(
+                "malformed-file",
+                f"the directory tells {count:,} members and {size:,} bytes, and has {len(members):,} in {at:,}",
+                Span(self.source.path, start, size),
+            )
+        return members
+
+    def _note_names(self) -> None:
+        clashes, unsafe = [], []
+        for member in self.members:
+            name = member.name
+            if self._folded.setdefault(name.lower(), member) is not member:
+                clashes.append(name)
+            if name[:1] == "/" or ".." in name or "\\" in name or ":" in name or "\0" in name:
+                unsafe.append(name)
+        unsafe = [name for name in unsafe if _leaves_its_folder(name)]
+        if clashes:
+            self.problem(
+                "ambiguous-format",
+                f"{_few(clashes)} stands in the archive twice (letter case aside): loaders differ on which counts",
+            )
+        if unsafe:
+            self.problem("unsafe-member-name", f"{_few(unsafe)} would be written outside the folder when unpacked")
+
+
+def _leaves_its_folder(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return parts[0] == "" or ".." in parts or ":" in parts[0][1:2] or "\0" in name
+
+
+def _few(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return ", ".join(repr(name) for name in found[:3]) + more
+
+
+def _wide(extra: bytes, nbytes: int, packed: int, header: int) -> tuple[int, int, int]:
+    """The 64-bit values of a zip64 extra field, for those that do not fit; (packed, nbytes, header)."""
+    at = 0
+    while at + 4 <= len(extra):
+        key, size = int.from_bytes(extra[at : at + 2], "little"), int.from_bytes(extra[at + 2 : at + 4], "little")
+        if key == 1:
+            field = extra[at + 4 : at + 4 + size]
+            values = iter(int.from_bytes(field[i : i + 8], "little") for i in range(0, len(field) - 7, 8))
+            nbytes = next(values, nbytes) if nbytes == 0xFFFFFFFF else nbytes
+            packed = next(values, packed) if packed == 0xFFFFFFFF else packed
+            header = next(values, header) if header == 0xFFFFFFFF else header
+            break
+        at += 4 + size
+    return packed, nbytes, header

@@ -1,0 +1,54 @@
+"""Pickles, read without running them: `interpret` one, and take what it holds into a draft.
+
+machine.py turns opcodes into symbols, calls.py follows the names behind calls, revive.py finds the
+tensors, weights_only.py says what torch's own restricted loader would answer, policy.py is the list of
+names that all of them share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ckptaudit.model import GlobalRef, Span
+from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.pickle.calls import names_behind
+from ckptaudit.readers.pickle.machine import Pickled, run
+from ckptaudit.readers.pickle.symbols import Persistent
+
+__all__ = ["interpret"]
+
+
+def interpret(
+    draft: Draft,
+    data: bytes,
+    start: int = 0,
+    *,
+    base: Span | None = None,
+    label: str = "",
+    persistent: Callable[[object, int], object] = Persistent,
+) -> Pickled:
+    """Run the machine over the pickle at byte `start` of `data`; note its globals and what is wrong with it.
+
+    `base` is where `data` lies in the file, None where it was compressed; `label` names the member.
+    """
+    pickled = run(data, start, draft.limits, persistent)
+
+    def span(position: int, width: int = 1) -> Span:
+        if base is None:
+            return Span(f"{draft.source.path}!{label}", position, width)
+        return Span(base.file, base.start + position, width)
+
+    for found in pickled.globals:
+        place = span(found.position, found.width)
+        draft.globals.append(GlobalRef(found.module, found.name, found.called, place))
+    for module, name, position in names_behind(pickled):
+        draft.globals.append(GlobalRef(module, name, called=True, span=span(position)))
+    where = f"{label or 'pickle'} at byte {pickled.end}"
+    for position, what in pickled.oddities:
+        draft.problem("odd-pickle", f"{label or 'pickle'} at byte {position} {what}", span(position))
+    if pickled.fault is not None:
+        if pickled.fault.limit:
+            draft.limit(pickled.fault.limit, f"{where}: {pickled.fault.reason}", span(pickled.end))
+        else:
+            draft.problem("malformed-file", f"{where}: {pickled.fault.reason}", span(pickled.end), incomplete=True)
+    return pickled

@@ -1,0 +1,118 @@
+"""What holds other values in a pickle: mappings, sequences, modules, and objects with attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ckptaudit.model import ModuleMeta
+from ckptaudit.readers.pickle.leaves import plain
+from ckptaudit.readers.pickle.symbols import Call, Global
+
+_SEQUENCES = (list, tuple, set, frozenset)
+_SETTINGS = (type(None), bool, int, float, str, Global)
+_MODULE_STATE = ("_modules", "_parameters", "_buffers")
+
+
+def pairs_of(value: object) -> dict[Any, Any] | None:
+    """The items of a dict, an OrderedDict, or any other mapping built by a call; None for all else."""
+    if type(value) is dict:
+        return value
+    if type(value) is not Call:
+        return None
+    if value.pairs is not None:
+        return value.pairs
+    func = value.func
+    if type(func) is Global and func.name in ("OrderedDict", "dict", "defaultdict", "Counter"):
+        return _from_arguments(value.args)
+    return None
+
+
+def _from_arguments(args: object) -> dict[Any, Any]:
+    # Python 2 wrote OrderedDict([[key, value], ...]); Counter and dict take a mapping.
+    made: dict[Any, Any] = {}
+    given = args[-1] if type(args) is tuple and args else None
+    if type(given) is dict:
+        return given
+    for pair in given if isinstance(given, (list, tuple)) else ():
+        if isinstance(pair, (list, tuple)) and len(pair) == 2 and type(pair[0]) in (str, int):
+            made[pair[0]] = pair[1]
+    return made
+
+
+def items_of(value: object) -> Iterable[Any]:
+    """The members of a list, tuple or set, or the positional parts that an object was built from."""
+    if type(value) in _SEQUENCES:
+        return value  # type: ignore[return-value]
+    if type(value) is not Call:
+        return ()
+    if value.items is not None:
+        return value.items
+    args = value.args if type(value.args) is tuple else ()
+    if value.state is None and len(args) == 1 and type(args[0]) in (list, tuple):
+        return args[0]  # type: ignore[no-any-return]
+    return args
+
+
+def attributes_of(value: object) -> dict[Any, Any]:
+    """The attributes that BUILD sets on an object: its state dict, and its slots."""
+    made: dict[Any, Any] = {}
+    if type(value) is Call and value.state:
+        for state in value.state:
+            parts = state if type(state) is tuple and len(state) == 2 else (state,)
+            for part in parts:
+                made.update(pairs_of(part) or {})
+    return made
+
+
+def versions_of(value: object) -> dict[str, int | None]:
+    """The `_metadata` that torch keeps on a state dict: the version of every module by name."""
+    found: dict[str, int | None] = {}
+    for name, entry in (pairs_of(attributes_of(value).get("_metadata")) or {}).items():
+        version = entry.get("version") if type(entry) is dict else None
+        found[str(plain(name))] = version if type(version) is int else None
+    return found
+
+
+def module_state(value: object) -> dict[Any, Any] | None:
+    """The attributes of an nn.Module; None for any other value."""
+    if type(value) is not Call or not value.state:
+        return None
+    state = attributes_of(value)
+    return state if all(name in state for name in _MODULE_STATE) else None
+
+
+def class_of(value: object) -> str | None:
+    """The dotted class that an object was made from; None where a call made it."""
+    if type(value) is not Call:
+        return None
+    func: object = value.func
+    if type(func) is Global and func.module in ("copyreg", "copy_reg") and type(value.args) is tuple and value.args:
+        func = value.args[0]  # copyreg._reconstructor(cls, object, None)
+    return f"{func.module}.{func.name}" if type(func) is Global else None
+
+
+def entries(state: dict[Any, Any], slot: str) -> Iterator[tuple[str, Any]]:
+    """The entries of `_modules`, `_parameters` or `_buffers` that are set, by name."""
+    for name, value in (pairs_of(state.get(slot)) or {}).items():
+        if value is not None:
+            yield str(name), value
+
+
+def module_meta(name: str, value: object, state: dict[Any, Any]) -> ModuleMeta:
+    """What a module's own attributes tell: its class, its plain settings, its training flag."""
+    config: dict[str, object] = {}
+    for key, part in state.items():
+        if type(key) is str and not key.startswith("_") and key != "training" and _is_setting(part):
+            config[key] = plain(part)
+    transient = state.get("_non_persistent_buffers_set")
+    if transient and type(transient) is set:
+        config["non_persistent_buffers"] = sorted(str(part) for part in transient)
+    training = state.get("training")
+    return ModuleMeta(name, class_of(value), config, training if type(training) is bool else None)
+
+
+def _is_setting(value: object) -> bool:
+    if type(value) in (tuple, list):
+        return len(value) <= 16 and all(type(part) in _SETTINGS for part in value)  # type: ignore[arg-type]
+    return type(value) in _SETTINGS

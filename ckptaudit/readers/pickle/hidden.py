@@ -1,0 +1,36 @@
+"""Pickles where none belongs: members of an archive that nothing refers to."""
+
+from __future__ import annotations
+
+from ckptaudit.errors import CkptAuditError
+from ckptaudit.readers.archive import Archive, Member
+from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.pickle import interpret
+from ckptaudit.readers.pickle.machine import run
+from ckptaudit.readers.pickle.policy import verdict
+
+_HEAD = 2  # PROTO and its number
+_TEXT_STARTS = b"c(}]"  # how pickles of protocol 0 and 1 with an import begin
+
+
+def look_into(draft: Draft, archive: Archive, member: Member) -> None:
+    """Note a pickle in `member`, and the names that it would import."""
+    try:
+        data = archive.read(member, draft.limits.pickle_bytes)
+    except CkptAuditError:
+        return
+    if not looks_like_one(data):
+        return
+    pickled = run(data, 0, draft.limits)
+    dangerous = any(verdict(found.module, found.name) == "dangerous" for found in pickled.globals)
+    # Text parses as a pickle by accident, but then it neither ends with STOP nor names what is dangerous.
+    if pickled.globals and (pickled.fault is None or dangerous):
+        base = archive.span_of(member)
+        interpret(draft, data, base=base, label=member.name)
+        draft.problem("hidden-pickle", f"{member.name!r} is a pickle that nothing refers to", base)
+
+
+def looks_like_one(data: bytes) -> bool:
+    """Whether the first bytes could begin a pickle that imports something."""
+    head = data[:_HEAD]
+    return (head[:1] == b"\x80" and head[1:2] <= b"\x05") or (head[:1] != b"" and head[0] in _TEXT_STARTS)

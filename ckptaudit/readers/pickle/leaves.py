@@ -1,0 +1,114 @@
+"""Values that are no tensors, in plain words: what an object in a pickle would print as.
+
+Nothing is made: a path is joined text, a numpy scalar its number, a class its name.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
+
+_SCALARS = (type(None), bool, int, float, str)
+_MAX_ITEMS = 64  # of a list that is shown whole
+_MAX_TEXT = 65_536
+_NUMPY_CODES = {"f2": "e", "f4": "f", "f8": "d", "b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q"}
+_NUMPY_CODES |= {"u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
+_ARRAY_MAKERS = ("numpy.core.multiarray", "numpy._core.multiarray")
+
+
+def plain(value: object) -> object:
+    """`value` as None, bool, int, float, str, or a short list of these."""
+    if type(value) is str:
+        return value if len(value) <= _MAX_TEXT else f"{value[:_MAX_TEXT]}… ({len(value):,} characters)"
+    if type(value) in _SCALARS:
+        return value
+    if type(value) in (bytes, bytearray):
+        return f"{len(value):,} bytes"  # type: ignore[arg-type]
+    if type(value) is Global:
+        return f"{value.module}.{value.name}"
+    if type(value) is Call:
+        return _called(value)
+    if type(value) is Persistent:
+        return "a storage"
+    if isinstance(value, (list, tuple, set, frozenset, dict)):
+        return _collection(value)
+    return type(value).__name__
+
+
+def _collection(value: Any) -> object:
+    if len(value) <= _MAX_ITEMS and all(type(item) in _SCALARS for item in value) and type(value) is not dict:
+        return [plain(item) for item in value]
+    return f"{type(value).__name__} of {len(value):,}"
+
+
+def _called(call: Call) -> object:
+    func, args = call.func, call.args if type(call.args) is tuple else ()
+    if type(func) is not Global:
+        return "the result of a call"
+    name = func.name
+    if func.module in _ARRAY_MAKERS:
+        return _scalar(args) if name == "scalar" else _array(call)
+    if func.module.startswith("pathlib") and all(type(part) is str for part in args):
+        return _path(args)
+    if (func.module, name) == ("torch", "device"):
+        return ":".join(str(part) for part in args if type(part) in (str, int))
+    if (func.module, name) in (("torch", "Size"), ("builtins", "set"), ("builtins", "frozenset")) and args:
+        return plain(args[0])
+    shown = [plain(part) for part in args if type(part) in _SCALARS]
+    return f"{func.module}.{name}({', '.join(repr(part)[:80] for part in shown[:4])})"
+
+
+def _path(args: tuple[Any, ...]) -> str:
+    if args and args[0].startswith("/"):
+        return "/" + "/".join(part.strip("/") for part in args if part != "/")
+    return "/".join(args)
+
+
+def _scalar(args: tuple[Any, ...]) -> object:
+    # numpy.core.multiarray.scalar(dtype, bytes)
+    code = _dtype_code(args[0]) if args else ""
+    raw = as_bytes(args[1]) if len(args) > 1 else None
+    if raw is None or code not in _NUMPY_CODES:
+        return f"numpy scalar {code}".strip()
+    order = ">" if _byte_order(args[0]) == ">" else "<"
+    try:
+        number: object = struct.unpack(order + _NUMPY_CODES[code], raw)[0]
+    except struct.error:
+        return f"numpy scalar {code}"
+    return number
+
+
+def _array(call: Call) -> str:
+    state = call.state[-1] if call.state else None
+    if type(state) is tuple and len(state) == 5 and type(state[1]) is tuple:
+        sizes = ", ".join(str(size)[:20] for size in state[1][:64] if type(size) is int)
+        return f"numpy array {_dtype_code(state[2])} [{sizes}]"
+    return "numpy array"
+
+
+def _dtype_code(dtype: object) -> str:
+    # numpy.dtype("f8", False, True), with the state (version, byte order, ...)
+    if type(dtype) is Call and type(dtype.args) is tuple and dtype.args and type(dtype.args[0]) is str:
+        return dtype.args[0][:40]
+    return ""
+
+
+def _byte_order(dtype: object) -> object:
+    state = dtype.state[-1] if type(dtype) is Call and dtype.state else None
+    return state[1] if type(state) is tuple and len(state) > 1 else "<"
+
+
+def as_bytes(value: object) -> bytes | None:
+    """Bytes as pickles hold them: as they are, or as `_codecs.encode(text, "latin1")` below protocol 3."""
+    if type(value) is bytes:
+        return value
+    if type(value) is Call and type(value.func) is Global and value.func.name == "encode":
+        text = value.args[0] if type(value.args) is tuple and value.args else None
+        if type(text) is str:
+            try:
+                return text.encode("latin-1")
+            except UnicodeEncodeError:
+                return None
+    return None

@@ -1,0 +1,190 @@
+"""The storages that a pickle refers to by persistent ids, made into Storage objects, each once.
+
+A persistent id is ('storage', type, key, device, number of elements), and in the legacy format a sixth
+part: None, or (view key, offset, size) of a view into that storage. The first mention of a key decides
+its type, size and device, as torch caches the storage it made for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ckptaudit.model import DTYPE_BITS, Span, Storage, TensorMeta
+from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.pickle.leaves import as_bytes
+from ckptaudit.readers.pickle.symbols import Global, Persistent
+from ckptaudit.readers.pickle.tensors import BadTensor
+
+# torch/storage.py: the class that stood for each dtype before storages became untyped.
+STORAGE_DTYPES = {
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "BFloat16Storage": "bfloat16",
+    "ComplexDoubleStorage": "complex128",
+    "ComplexFloatStorage": "complex64",
+    "QInt8Storage": "qint8",
+    "QInt32Storage": "qint32",
+    "QUInt8Storage": "quint8",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
+    "UntypedStorage": "uint8",
+    "_UntypedStorage": "uint8",
+}
+_MAX_NUMEL = 2**60
+
+
+class StorageId(NamedTuple):
+    """A persistent id, taken apart. `view` is (key, offset in elements, elements) or None."""
+
+    dtype: str
+    key: str
+    device: str
+    numel: int
+    view: tuple[str, int, int] | None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the whole storage."""
+        return self.numel * DTYPE_BITS[self.dtype] // 8
+
+
+def bytes_reached(tensor: TensorMeta) -> int:
+    """One past the last byte of its storage that a strided tensor touches; 0 for one without elements."""
+    shape = tensor.shape
+    if shape is None or 0 in shape:
+        return 0
+    last = tensor.offset + sum((size - 1) * step for size, step in zip(shape, tensor.stride, strict=True))
+    return (last + 1) * DTYPE_BITS[tensor.dtype] // 8
+
+
+def storage_id(pid: object) -> StorageId:
+    """Take a persistent id apart. Raises BadTensor where it is none of a storage."""
+    if type(pid) is not tuple or len(pid) not in (5, 6) or _text(pid[0]) != "storage":
+        raise BadTensor("a persistent id that names no storage")
+    _, kind, key, location, numel = pid[:5]
+    dtype = STORAGE_DTYPES.get(kind.name) if type(kind) is Global else None
+    if dtype is None:
+        raise BadTensor("a storage of a type that torch does not have")
+    if type(numel) is not int or not 0 <= numel <= _MAX_NUMEL:
+        raise BadTensor("a storage whose size is no sensible number")
+    view = _view(pid[5]) if len(pid) == 6 and pid[5] is not None else None
+    return StorageId(dtype, _text(key), _text(location), numel, view)
+
+
+def _text(value: object) -> str:
+    if type(value) is str:
+        return value
+    if type(value) is int:
+        return str(value)
+    raw = as_bytes(value)
+    if raw is None:
+        raise BadTensor("a persistent id whose parts are no text")
+    return raw.decode("latin-1")
+
+
+def _view(value: object) -> tuple[str, int, int]:
+    if type(value) is tuple and len(value) == 3:
+        key, offset, numel = value
+        if type(offset) is int and type(numel) is int and 0 <= offset <= _MAX_NUMEL and 0 <= numel <= _MAX_NUMEL:
+            return _text(key), offset, numel
+    raise BadTensor("a view into a storage that is none")
+
+
+class Stored:
+    """The storages of one pickle. `locate` says where the bytes of a key lie, None where they are not plain.
+
+    It raises BadTensor where there are no bytes for the key.
+    """
+
+    def __init__(self, draft: Draft, locate: Callable[[StorageId], Span | None]) -> None:
+        self._draft = draft
+        self._locate = locate
+        self._ids: dict[str, StorageId] = {}
+        self._lost: set[str] = set()
+        self._unbacked: set[str] = set()
+
+    def stored(self, reference: Persistent) -> Storage:
+        """The storage behind a persistent id."""
+        found = storage_id(reference.pid)
+        first = self._ids.get(found.key)
+        if first is None:
+            self._ids[found.key] = found
+            storage = self._make(found)
+        else:
+            storage = self._draft.storages[found.key]
+            if found[:4] != first[:4]:
+                storage = self._conflict(first, found, storage)
+        return storage if found.view is None else self._part(found, found.view, storage)
+
+    def apart(self, what: str, dtype: str | None, device: str, nbytes: int) -> Storage:
+        """A storage for a tensor that has none in the file."""
+        storage = Storage(f"{what}:{len(self._unbacked)}", dtype, device, nbytes, None)
+        self._draft.storages[storage.id] = storage
+        self._unbacked.add(storage.id)
+        return storage
+
+    def check_bounds(self) -> None:
+        """Note every tensor that views more memory than its storage has."""
+        storages, good = self._draft.storages, set()
+        for tensor in self._draft.tensors.values():
+            storage = storages[tensor.storage]
+            look = (tensor.shape, tensor.stride, tensor.offset, tensor.dtype, storage.nbytes)
+            if look in good or tensor.layout != "strided" or storage.id in self._unbacked:
+                continue
+            reach = bytes_reached(tensor)
+            if reach <= storage.nbytes:
+                good.add(look)
+            else:
+                self._outside(tensor, storage, reach)
+
+    def _outside(self, tensor: TensorMeta, storage: Storage, reach: int) -> None:
+        self._draft.problem(
+            "tensor-outside-storage",
+            f"{tensor.key!r} {list(tensor.shape or ())} needs {reach:,} bytes of storage {storage.id!r}, "
+            f"which has {storage.nbytes:,}",
+            storage.span,
+        )
+
+    def _make(self, found: StorageId) -> Storage:
+        try:
+            span = self._locate(found)
+        except BadTensor as error:
+            span = None
+            self._draft.problem("missing-record", str(error), incomplete=True)
+        storage = Storage(found.key, found.dtype, found.device, found.nbytes, span)
+        self._draft.storages[found.key] = storage
+        return storage
+
+    def _conflict(self, first: StorageId, found: StorageId, storage: Storage) -> Storage:
+        if first.numel == 0:
+            # torch does not keep an empty storage: each mention of its key makes a new one.
+            return Storage(found.key, found.dtype, found.device, found.nbytes, None)
+        if found.key not in self._lost:
+            self._lost.add(found.key)
+            self._draft.problem(
+                "storage-size-mismatch",
+                f"storage {found.key!r} is {first.numel:,} × {first.dtype} on {first.device} at first, then "
+                f"{found.numel:,} × {found.dtype} on {found.device}: torch keeps the first",
+            )
+        return storage
+
+    def _part(self, found: StorageId, view: tuple[str, int, int], root: Storage) -> Storage:
+        key, offset, numel = view
+        if key in self._draft.storages:
+            return self._draft.storages[key]
+        width = DTYPE_BITS[found.dtype] // 8
+        start, nbytes = offset * width, numel * width
+        if start + nbytes > root.nbytes:
+            raise BadTensor(f"a view of bytes {start} to {start + nbytes} of a storage of {root.nbytes:,} bytes")
+        span = None if root.span is None else Span(root.span.file, root.span.start + start, nbytes)
+        storage = Storage(key, found.dtype, root.device, nbytes, span)
+        self._draft.storages[key] = storage
+        return storage

@@ -1,0 +1,182 @@
+"""The state of one run of the pickle machine, and what may be done to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ckptaudit.limits import Limits
+from ckptaudit.readers.pickle.policy import GETTERS, python3_name
+from ckptaudit.readers.pickle.symbols import Call, Fault, Global, How, Use
+
+_PLAIN = (str, int, bytes, type(None), float, bool)  # keys that are hashed by their own value
+
+
+class State:
+    """One run over `data`: position, stacks, memo, and what was seen on the way."""
+
+    def __init__(
+        self, data: bytes, start: int, limits: Limits, persistent: Callable[[object, int], object]
+    ) -> None:
+        self.data = data
+        self.pos = start
+        self.limits = limits
+        self.persistent = persistent
+        self.stack: list[Any] = []
+        self.outer: list[list[Any]] = []  # the stacks below each MARK
+        self.memo: dict[int, Any] = {}
+        self.names: dict[tuple[str, str], Global] = {}
+        self.indirect: list[Call] = []
+        self.uses: set[tuple[Use, object]] = set()
+        self.rare: set[int] = set()
+        self.oddities: list[tuple[int, str]] = []
+        self.protocol = 0
+        self.objects = 0
+        self.result: object = None
+
+    def take(self, nbytes: int) -> bytes:
+        """The next `nbytes` bytes; moves past them."""
+        end = self.pos + nbytes
+        if end > len(self.data):
+            raise Fault("the pickle ends before its STOP", truncated=True)
+        taken = self.data[self.pos : end]
+        self.pos = end
+        return taken
+
+    def line(self) -> bytes:
+        """The text up to the next newline, as C reads it: at the end of the data the last byte is dropped."""
+        end = self.data.find(b"\n", self.pos)
+        after = end + 1
+        if end < 0:
+            end, after = len(self.data) - 1, len(self.data)
+            if end < self.pos:
+                raise Fault("the pickle ends before its STOP", truncated=True)
+        if end - self.pos > self.limits.name_bytes:
+            raise Fault(f"a line of {end - self.pos:,} bytes", limit="name_bytes")
+        text = self.data[self.pos : end]
+        self.pos = after
+        return text
+
+    def pop(self) -> Any:
+        """The top of the stack; what lies below a MARK is out of reach."""
+        if not self.stack:
+            raise underflow()
+        return self.stack.pop()
+
+    def top(self) -> Any:
+        """The top of the stack, left there."""
+        if not self.stack:
+            raise underflow()
+        return self.stack[-1]
+
+    def pop_mark(self) -> list[Any]:
+        """Everything since the last MARK."""
+        if not self.outer:
+            raise Fault("no MARK to go back to")
+        items = self.stack
+        self.stack = self.outer.pop()
+        return items
+
+    def push_global(self, module: str, name: str, start: int) -> None:
+        """Push the name `module.name`, mapped from Python 2 as `_pickle` does below protocol 3."""
+        if self.protocol < 3:
+            module, name = python3_name(module, name)
+        found = self.names.get((module, name))
+        if found is None:
+            found = self.names[module, name] = Global(
+                module, name, start, self.pos - start, hands_out=(module, name) in GETTERS
+            )
+        self.stack.append(found)
+
+    def push_call(self, func: object, args: object, how: How, start: int) -> Call:
+        """Push the result of a call that is not made."""
+        call = Call(func, args, start, how)
+        if type(func) is Global:
+            func.called = True
+            if func.hands_out:
+                self.indirect.append(call)
+        else:
+            self.indirect.append(call)
+        if how != "reduce":
+            self.uses.add((how, func))
+        self.stack.append(call)
+        return call
+
+    def hashable(self, key: Any) -> Any:
+        """`key`, if it may key a dict; a Fault where Python would refuse it, or hash it forever."""
+        if type(key) in _PLAIN:
+            return key
+        budget = self.limits.key_nodes
+        todo = [key]
+        while todo:
+            part = todo.pop()
+            budget -= 1
+            if budget < 0:
+                raise Fault(f"a dict key of more than {self.limits.key_nodes:,} parts", limit="key_nodes")
+            if type(part) in (list, dict, set, bytearray):
+                raise Fault(f"a {type(part).__name__} as a dict key or set member: unhashable")
+            if type(part) is tuple or type(part) is frozenset:
+                todo.extend(part)
+        return key
+
+    def set_items(self, target: Any, pairs: list[Any]) -> None:
+        """`target[key] = value` for each two of `pairs`."""
+        if type(target) is dict:
+            into = target
+        elif type(target) is Call:
+            if target.pairs is None:
+                target.pairs = {}
+            self.uses.add(("setitems", target.func))
+            into = target.pairs
+        elif type(target) is Global:
+            self.plant(target, "sets items of")
+            return
+        else:
+            raise Fault(f"sets items of a {type(target).__name__}")
+        for index in range(0, len(pairs), 2):
+            key = pairs[index]
+            into[key if type(key) is str else self.hashable(key)] = pairs[index + 1]
+
+    def extend(self, target: Any, items: list[Any]) -> None:
+        """Append `items` to `target`."""
+        if type(target) is list:
+            target.extend(items)
+        elif type(target) is Call:
+            if target.items is None:
+                target.items = []
+            self.uses.add(("append", target.func))
+            target.items.extend(items)
+        elif type(target) is Global:
+            self.plant(target, "appends to")
+        else:
+            raise Fault(f"appends to a {type(target).__name__}")
+
+    def plant(self, target: Global, what: str) -> None:
+        """Note that the pickle changes what it imports: that can run code as well as a call can."""
+        target.called = True
+        self.oddities.append((self.pos, f"{what} {target.module}.{target.name} itself"))
+
+    def salvage(self) -> object:
+        """The outermost object under construction when a fault came, with what was ready to go into it."""
+        while self.outer:
+            items = self.pop_mark()
+            if self.stack and items:
+                _fold(self.stack[-1], items)
+        return self.stack[0] if self.stack else None
+
+
+def _fold(target: Any, items: list[Any]) -> None:
+    if type(target) is list:
+        target.extend(items)
+    pairs = target if type(target) is dict else None
+    if type(target) is Call:
+        target.pairs = pairs = target.pairs or {}
+    if pairs is not None:
+        for key, value in zip(items[::2], items[1::2], strict=False):
+            if type(key) in _PLAIN:
+                pairs[key] = value
+
+
+def underflow() -> Fault:
+    """The stack holds too little, or a MARK is in the way."""
+    return Fault("stack underflow: an opcode wants more than was pushed")

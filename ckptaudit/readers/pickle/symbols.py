@@ -1,0 +1,74 @@
+"""What a pickle builds when nothing in it may run: names, calls that were never made, references.
+
+Containers and scalars are Python's own (list, dict, set, tuple, str, int, ...); whatever an import or
+a call would have made is one of the symbols below. Symbols compare and hash by identity.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+How = Literal["reduce", "newobj", "newobj_ex", "inst", "obj"]
+Use = Literal[How, "build", "setitems", "append"]
+
+
+class Global:
+    """A name that the pickle would import. One instance a name, as an import gives one object.
+
+    `position` and `width` are the first opcode that names it; `called` says whether the pickle calls it,
+    or changes it in place, which can run code just as well; `hands_out` that its result is another name.
+    """
+
+    __slots__ = ("called", "hands_out", "module", "name", "position", "width")
+
+    def __init__(self, module: str, name: str, position: int, width: int, *, hands_out: bool) -> None:
+        self.module = module
+        self.name = name
+        self.position = position
+        self.width = width
+        self.hands_out = hands_out
+        self.called = False
+
+
+class Call:
+    """A call that the pickle asks for: `func(*args)`, or `func.__new__(func, *args, **kwargs)`.
+
+    Everything done to its result afterwards is kept in order of kind: `state` are the arguments of
+    BUILD, `items` what was appended or added, `pairs` what was set by key.
+    """
+
+    __slots__ = ("args", "func", "how", "items", "kwargs", "pairs", "position", "state")
+
+    def __init__(self, func: object, args: object, position: int, how: How = "reduce") -> None:
+        self.func = func
+        self.args = args
+        self.position = position
+        self.how = how
+        self.kwargs: object = None
+        self.state: list[object] | None = None
+        self.items: list[object] | None = None
+        self.pairs: dict[object, object] | None = None
+
+
+class Persistent:
+    """An object outside the pickle, named by `pid`: torch keeps its storages so."""
+
+    __slots__ = ("pid", "position")
+
+    def __init__(self, pid: object, position: int) -> None:
+        self.pid = pid
+        self.position = position
+
+
+class Fault(Exception):
+    """The pickle stops making sense, or asks for more than a limit allows.
+
+    `limit` is the name of the field of Limits that was reached, "" where the pickle itself is wrong;
+    `truncated` says that more bytes could have helped.
+    """
+
+    def __init__(self, reason: str, *, limit: str = "", truncated: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.limit = limit
+        self.truncated = truncated

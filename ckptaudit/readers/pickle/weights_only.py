@@ -1,0 +1,53 @@
+"""Would torch.load(weights_only=True) of torch 2.13 accept this pickle? And if not, what stands against it.
+
+torch's restricted unpickler (torch/_weights_only_unpickler.py) knows only the opcodes that torch.save
+writes, only the names of `policy.WEIGHTS_ONLY`, and changes only objects of its own types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.pickle.machine import Pickled
+from ckptaudit.readers.pickle.policy import WEIGHTS_ONLY, python3_name
+from ckptaudit.readers.pickle.symbols import Global
+
+_SETTABLE = frozenset({("collections", "OrderedDict"), ("collections", "Counter")})
+
+
+# Problems that make torch.load itself fail, whatever it is allowed.
+_FATAL = frozenset({"malformed-file", "missing-record", "tensor-outside-storage", "limit-reached"})
+
+
+def accepted(pickled: Pickled, draft: Draft) -> bool:
+    """Whether torch.load(weights_only=True) would return the object; `draft` holds what else is wrong."""
+    broken = any(problem.code in _FATAL for problem in draft.problems)
+    return not broken and next(obstacles(pickled), None) is None
+
+
+def obstacles(pickled: Pickled) -> Iterator[str]:
+    """What makes torch refuse the pickle; nothing where it would be accepted."""
+    if pickled.fault is not None:
+        yield pickled.fault.reason
+    for found in pickled.globals:
+        module, name = python3_name(found.module, found.name)
+        if name not in WEIGHTS_ONLY.get(module, ()):
+            yield f"{module}.{name}"
+    for opcode in sorted(pickled.rare):
+        yield f"opcode 0x{opcode:02x}"
+    for use, func in pickled.uses:
+        if not _allowed(use, func):
+            yield f"{use} of an object that torch does not allow"
+    if any(type(call.func) is not Global for call in pickled.indirect):
+        yield "the result of a call is called"
+    if pickled.oddities:
+        yield pickled.oddities[0][1]
+
+
+def _allowed(use: str, func: object) -> bool:
+    if type(func) is not Global:
+        return False
+    if use == "setitems":
+        return (func.module, func.name) in _SETTABLE
+    return use in ("build", "newobj") and func.name in WEIGHTS_ONLY.get(func.module, ())

@@ -1,0 +1,103 @@
+"""Which of the mappings in a saved object are state dicts, whose they are, and what modules they name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+from ckptaudit.model import ModuleMeta, Path, Role, StateDict, TensorMeta
+from ckptaudit.readers.draft import Draft
+
+_EMA = re.compile(r"(^|[_.\-])(ema|swa|averaged?|shadow)($|[_.\-])|_ema|ema_", re.IGNORECASE)
+_OPTIMIZER = re.compile(r"optim", re.IGNORECASE)
+# The names that torch.nn's own modules give their tensors: a mapping that uses one is a state dict.
+_PARAMETER_NAMES = frozenset(
+    "weight bias in_proj_weight in_proj_bias running_mean running_var num_batches_tracked weight_g weight_v"
+    " weight_ih_l0 weight_hh_l0 weight_ih weight_hh".split()
+)
+
+
+class Roots:
+    """The mappings, modules and optimizers met on the walk; `settle` makes StateDicts of them."""
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._versions: dict[Path, Mapping[str, int | None]] = {}
+        self._optimizers: set[Path] = set()
+        self._modules: dict[Path, dict[str, ModuleMeta]] = {}
+
+    def mapping(self, path: Path, versions: Mapping[str, int | None]) -> None:
+        """A mapping at `path`; `versions` is its `_metadata`: the version of each module by name."""
+        self._versions[path] = versions
+
+    def optimizer(self, path: Path) -> None:
+        """A mapping at `path` that has an optimizer's `state` and `param_groups`."""
+        self._optimizers.add(path)
+
+    def module(self, root: Path, meta: ModuleMeta) -> None:
+        """One module of the nn.Module saved at `root`."""
+        self._modules.setdefault(root, {})[meta.path] = meta
+
+    def key(self, path: Path, owner: Path | None) -> str:
+        """The name of the tensor at `path` inside its state dict."""
+        if owner is None and path and path[:-1] in self._versions:
+            return str(path[-1])
+        return ".".join(map(str, path[len(owner or ()) :]))
+
+    def settle(self) -> None:
+        """Write the state dicts to the draft, in the order of the file."""
+        groups: dict[Path, list[TensorMeta]] = {}
+        for tensor in self._draft.tensors.values():
+            groups.setdefault(self._root_of(tensor.path), []).append(tensor)
+        for root in (*self._modules, *self._optimizers):
+            groups.setdefault(root, [])
+        around = {root[:end] for root in groups for end in range(len(root))}
+        for root, tensors in groups.items():
+            modules = self._modules.get(root)
+            if modules is None:
+                versions = self._versions.get(root, {})
+                modules = modules_of((tensor.key for tensor in tensors), versions) if root in self._versions else {}
+            self._draft.state_dicts.append(StateDict(root, self._role(root, tensors, root in around), modules))
+
+    def _root_of(self, path: Path) -> Path:
+        if path[:-1] in self._versions:
+            return path[:-1]
+        for end in range(len(path) - 1, -1, -1):
+            if path[:end] in self._modules or path[:end] in self._optimizers:
+                return path[:end]
+        return ()
+
+    def _role(self, root: Path, tensors: list[TensorMeta], holds_others: bool) -> Role:
+        names = ".".join(map(str, root))
+        if root in self._optimizers or _OPTIMIZER.search(names):
+            return "optimizer"
+        certain = root in self._modules or bool(self._versions.get(root))
+        named = root in self._versions and any(_is_parameter_name(tensor.key) for tensor in tensors)
+        if not certain and (holds_others or not named):
+            return "other"
+        return "ema" if _EMA.search(names) else "model"
+
+
+def _is_parameter_name(key: str) -> bool:
+    return "." in key or key in _PARAMETER_NAMES
+
+
+def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[str, ModuleMeta]:
+    """The modules that a state dict names: those of its `_metadata`, else every prefix of a key.
+
+    A module without tensors is only known from `_metadata`; safetensors has none.
+    """
+    modules = {name: ModuleMeta(name, version=version) for name, version in versions.items()}
+    modules.setdefault("", ModuleMeta(""))
+    known = set()
+    for key in keys:
+        prefix = key.rpartition(".")[0]
+        if prefix in known:
+            continue
+        known.add(prefix)
+        at = prefix.find(".")
+        while at >= 0:
+            modules.setdefault(prefix[:at], ModuleMeta(prefix[:at]))
+            at = prefix.find(".", at + 1)
+        modules.setdefault(prefix, ModuleMeta(prefix))
+    return modules

@@ -1,0 +1,115 @@
+"""torch.save since 1.6: a zip of `<root>/data.pkl`, `<root>/data/<storage key>` and a few small records.
+
+What torch.load does with such a file stands in torch/serialization.py (`_load`) and, for the container,
+in caffe2/serialize/inline_container.cc: the root folder is that of the first member, records are found
+without regard to ASCII case, and checksums are never looked at.
+"""
+
+from __future__ import annotations
+
+from ckptaudit.errors import CkptAuditError, UnreadableError
+from ckptaudit.model import Checkpoint, Path, Span
+from ckptaudit.readers.archive import STORED, Archive, Member
+from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.pickle import hidden, interpret
+from ckptaudit.readers.pickle.machine import Pickled
+from ckptaudit.readers.pickle.memory import StorageId, Stored
+from ckptaudit.readers.pickle.revive import Reviver
+from ckptaudit.readers.pickle.tensors import BadTensor
+from ckptaudit.readers.pickle.weights_only import accepted
+from ckptaudit.readers.probe import Probe
+
+FORMAT = "torch-zip"
+_SMALL = 4096  # no honest version, byte order or serialization id is longer
+
+
+def sniff(probe: Probe) -> bool:
+    """A zip with a `data.pkl` below its root folder."""
+    archive = probe.archive
+    return archive is not None and Records(archive).find("data.pkl") is not None
+
+
+def read(probe: Probe) -> Checkpoint:
+    """Read the pickle, and where the storages lie; never the storages themselves."""
+    archive = probe.archive
+    if archive is None:
+        raise UnreadableError(probe.source.path, "not a zip archive")
+    draft = Draft(probe.source, FORMAT, probe.limits)
+    records = Records(archive)
+    pickled = read_record(draft, records, "data.pkl", "data/")
+    _read_settings(draft, records)
+    records.report(draft)
+    draft.weights_only = accepted(pickled, draft)
+    return draft.finish()
+
+
+class Records:
+    """The members of an archive as torch looks them up: below the folder of the first one."""
+
+    def __init__(self, archive: Archive) -> None:
+        self.archive = archive
+        first = archive.members[0].name if archive.members else ""
+        self.root = first.partition("/")[0] + "/"
+        self.used: set[str] = set()
+
+    def find(self, name: str) -> Member | None:
+        """The record `name`, if the archive has it."""
+        member = self.archive.find(self.root + name)
+        if member is not None:
+            self.used.add(member.name)
+        return member
+
+    def report(self, draft: Draft) -> None:
+        """Hand over what is wrong with the container, and look into members that nothing refers to."""
+        for member in self.archive.members:
+            if member.name not in self.used and member.nbytes:
+                hidden.look_into(draft, self.archive, member)
+        draft.problems += self.archive.problems
+
+
+def read_record(draft: Draft, records: Records, name: str, folder: str, path: Path = ()) -> Pickled:
+    """Read the pickle `name`, whose storages are the records of `folder`; what it holds hangs at `path`.
+
+    Raises UnreadableError where the record cannot be had.
+    """
+    member = records.find(name)
+    if member is None:
+        raise UnreadableError(draft.source.path, "no such record", where=name)
+    data = records.archive.read(member, draft.limits.pickle_bytes)
+    base = records.archive.span_of(member) if member.method == STORED else None
+    pickled = interpret(draft, data, base=base, label=name)
+
+    def locate(storage: StorageId) -> Span | None:
+        record = records.find(folder + storage.key)
+        if record is None:
+            raise BadTensor(f"no record {folder + storage.key!r} for storage {storage.key!r}")
+        if record.nbytes != storage.nbytes:
+            draft.problem(
+                "storage-size-mismatch",
+                f"storage {storage.key!r} should have {storage.nbytes:,} bytes, its record has {record.nbytes:,}",
+                records.archive.span_of(record),
+            )
+        return records.archive.span_of(record) if record.method == STORED else None
+
+    memory = Stored(draft, locate)
+    reviver = Reviver(draft, memory)
+    reviver.walk(pickled.value, path)
+    reviver.roots.settle()
+    memory.check_bounds()
+    if pickled.fault is None and pickled.end < len(data):
+        rest = Span(draft.source.path, base.start + pickled.end, len(data) - pickled.end) if base else None
+        draft.problem("trailing-bytes", f"{len(data) - pickled.end:,} bytes after the end of {name}", rest)
+    return pickled
+
+
+def _read_settings(draft: Draft, records: Records) -> None:
+    for name in ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id"):
+        member = records.find(name)
+        if member is None:
+            continue
+        try:
+            draft.metadata[name] = records.archive.read(member, _SMALL).decode("utf-8", "replace").strip()
+        except CkptAuditError as error:
+            draft.problem("malformed-file", f"{name}: {error.reason}")
+    if "version" not in draft.metadata:
+        draft.problem("missing-record", "no record 'version': torch refuses the archive")

@@ -1,0 +1,256 @@
+"""What can be counted and compared in a checkpoint without reading a value: ties, overlaps, totals.
+
+Pure functions; graph, reports and rules all ask here, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from ckptaudit.errors import SelectionError
+from ckptaudit.model import DTYPE_BITS, Checkpoint, ModuleMeta, Path, Role, StateDict, TensorMeta
+from ckptaudit.text import dotted, listing
+
+Group = tuple[TensorMeta, ...]
+
+# Names under which training scripts keep the model beside other state dicts.
+MODEL_NAMES = ("model", "state_dict", "model_state_dict", "module", "net", "network", "params", "model_state")
+
+# Statistics that BatchNorm and InstanceNorm track: in a state dict, yet no parameters.
+RUNNING_STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
+
+# Modules are read off keys only this deep and long: each prefix of a name costs its length again.
+INFERRED_LEVELS = 32
+INFERRED_CHARACTERS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Counts over a whole checkpoint. `parameters` counts tied memory once, `untied` counts every key."""
+
+    tensors: int
+    storages: int
+    parameters: int
+    untied: int
+    bytes_tensors: int
+    bytes_storages: int
+
+
+def owner_of(checkpoint: Checkpoint) -> Callable[[Path], StateDict | None]:
+    """A function from the path of a tensor to the innermost state dict that holds it."""
+    roots = {state_dict.root: state_dict for state_dict in checkpoint.state_dicts}
+    lengths = sorted({len(root) for root in roots}, reverse=True)
+
+    def owner(path: Path) -> StateDict | None:
+        for length in lengths:
+            if len(path) >= length and (found := roots.get(path[:length])) is not None:
+                return found
+        return None
+
+    return owner
+
+
+def members(checkpoint: Checkpoint) -> dict[Path | None, list[TensorMeta]]:
+    """Tensors by the root of their state dict, in file order; under None those that are in none."""
+    found: dict[Path | None, list[TensorMeta]] = {state_dict.root: [] for state_dict in checkpoint.state_dicts}
+    owner = owner_of(checkpoint)
+    for path, tensor in checkpoint.tensors.items():
+        rows = found.get(path[:-1])
+        if rows is None or not path:
+            state_dict = owner(path)
+            rows = found.setdefault(None if state_dict is None else state_dict.root, [])
+        rows.append(tensor)
+    return found
+
+
+def ties(checkpoint: Checkpoint) -> tuple[Group, ...]:
+    """Groups of two or more tensors that view the same memory alike: dtype, shape, stride and place."""
+    groups: dict[tuple[object, ...], list[TensorMeta]] = {}
+    for tensor in _contested(checkpoint):
+        if tensor.numel > 0:
+            groups.setdefault(_view(checkpoint, tensor), []).append(tensor)
+    return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+
+def overlaps(checkpoint: Checkpoint) -> tuple[Group, ...]:
+    """Groups of tensors whose byte ranges in one memory overlap, and that do not all view it alike."""
+    rows = []
+    for order, tensor in enumerate(_contested(checkpoint)):
+        if tensor.numel > 0 and (bits := DTYPE_BITS.get(tensor.dtype)):
+            memory, start = _place(checkpoint, tensor)
+            low, high = _reach(tensor)
+            rows.append((memory, start + low * bits // 8, start + (high + 1) * bits // 8, order, tensor))
+    rows.sort(key=lambda row: row[:4])
+    return tuple(group for group in _runs(rows) if len({_view(checkpoint, tensor) for tensor in group}) > 1)
+
+
+def _runs(rows: Iterable[tuple[tuple[bool, str], int, int, int, TensorMeta]]) -> Iterable[Group]:
+    """Maximal runs of ranges that touch one another, out of ranges sorted by where they start."""
+    run: list[tuple[int, TensorMeta]] = []
+    memory, end = None, 0
+    for here, start, stop, order, tensor in rows:
+        if here != memory or start >= end:
+            yield tuple(member for _, member in sorted(run, key=lambda pair: pair[0]))
+            run, memory, end = [], here, stop
+        run.append((order, tensor))
+        end = max(end, stop)
+    yield tuple(member for _, member in sorted(run, key=lambda pair: pair[0]))
+
+
+def _contested(checkpoint: Checkpoint) -> list[TensorMeta]:
+    """Tensors whose storage a second tensor views, or whose bytes in the file a second storage claims."""
+    views = Counter(tensor.storage for tensor in checkpoint.tensors.values())
+    contested = {storage for storage, count in views.items() if count > 1}
+    spans = sorted(
+        (storage.span.file, storage.span.start, storage.span.start + storage.nbytes, name)
+        for name, storage in checkpoint.storages.items()
+        if storage.span is not None and storage.nbytes > 0
+    )
+    file, end, last = "", 0, ""
+    for here, start, stop, name in spans:
+        if here == file and start < end:
+            contested |= {name, last}
+        if here != file or stop > end:
+            file, end, last = here, stop, name
+    if not contested:
+        return []
+    return [tensor for tensor in checkpoint.tensors.values() if tensor.storage in contested]
+
+
+def _view(checkpoint: Checkpoint, tensor: TensorMeta) -> tuple[object, ...]:
+    return *_place(checkpoint, tensor), tensor.dtype, tensor.shape, tensor.stride, tensor.layout
+
+
+def _place(checkpoint: Checkpoint, tensor: TensorMeta) -> tuple[tuple[bool, str], int]:
+    """The memory of a tensor, and the byte in it of its first element.
+
+    Old files know a view of a storage as a storage of its own: there the bytes of the file decide.
+    """
+    storage = checkpoint.storages.get(tensor.storage)
+    start = tensor.offset * DTYPE_BITS.get(tensor.dtype, 8) // 8
+    if storage is None or storage.span is None:
+        return (False, tensor.storage), start
+    return (True, storage.span.file), storage.span.start + start
+
+
+def _reach(tensor: TensorMeta) -> tuple[int, int]:
+    """The lowest and the highest element that a tensor touches, counted from its first."""
+    steps = [(length - 1) * stride for length, stride in zip(tensor.shape or (), tensor.stride, strict=False)]
+    return sum(step for step in steps if step < 0), sum(step for step in steps if step > 0)
+
+
+def alias_name(checkpoint: Checkpoint) -> Callable[[Group], list[str]]:
+    """A function that names a group of tensors: by key inside one state dict, by full path across several."""
+    owner = owner_of(checkpoint)
+
+    def names(group: Group) -> list[str]:
+        if len({None if (found := owner(tensor.path)) is None else found.root for tensor in group}) == 1:
+            return [tensor.key for tensor in group]
+        return [dotted(tensor.path) for tensor in group]
+
+    return names
+
+
+def parameters(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> dict[Path, int]:
+    """How many parameters each tensor adds to the model: tied memory once, with its first name.
+
+    Tensors that are no parameters of the model are left out: optimizer state, averaged copies, buffers,
+    running statistics. Without any model in the file, all that is neither optimizer nor average counts.
+    """
+    counts = _untied(checkpoint)
+    for group in ties(checkpoint) if groups is None else groups:
+        for tensor in [tensor for tensor in group if tensor.path in counts][1:]:
+            counts[tensor.path] = 0
+    return counts
+
+
+def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
+    found = members(checkpoint)
+    roles = {state_dict.root: state_dict.role for state_dict in checkpoint.state_dicts}
+    for role in ("model", "other", "ema"):
+        rows = [tensor for root, group in found.items() if _role(roles, root) == role for tensor in group]
+        if rows:
+            return {tensor.path: tensor.numel for tensor in rows if _is_parameter(tensor)}
+    return {}
+
+
+def _role(roles: Mapping[Path, Role], root: Path | None) -> Role:
+    return "other" if root is None else roles[root]
+
+
+def _is_parameter(tensor: TensorMeta) -> bool:
+    return tensor.kind != "buffer" and tensor.key.rpartition(".")[2] not in RUNNING_STATISTICS
+
+
+def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> Totals:
+    """Counts over the whole checkpoint; `groups` are its ties where the caller has them already."""
+    return Totals(
+        tensors=len(checkpoint.tensors),
+        storages=len(checkpoint.storages),
+        parameters=sum(parameters(checkpoint, groups).values()),
+        untied=sum(_untied(checkpoint).values()),
+        bytes_tensors=sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
+        bytes_storages=sum(storage.nbytes for storage in checkpoint.storages.values()),
+    )
+
+
+def pick(checkpoint: Checkpoint) -> StateDict | None:
+    """The state dict that plainly is the model; None where two could be, or none is."""
+    models = [state_dict for state_dict in checkpoint.state_dicts if state_dict.role == "model"]
+    named = [model for model in models if model.root and model.root[-1] in MODEL_NAMES]
+    whole = [model for model in models if model.root == ()]
+    for candidates in (models, whole, named):
+        if len(candidates) == 1:
+            return candidates[0]
+    return None
+
+
+def select(checkpoint: Checkpoint, name: str) -> Checkpoint:
+    """The checkpoint narrowed to the state dict called `name`: its dotted path, or the end of it.
+
+    Raises SelectionError where no state dict, or more than one, goes by that name.
+    """
+    exact = [state_dict for state_dict in checkpoint.state_dicts if dotted(state_dict.root) == name]
+    ends = [state_dict for state_dict in checkpoint.state_dicts if dotted(state_dict.root[-1:]) == name]
+    candidates = exact or ends
+    if len(candidates) != 1:
+        reason = f"{len(candidates) or 'no'} state dicts are called {name!r}"
+        there = [dotted(state_dict.root) or "(the whole file)" for state_dict in checkpoint.state_dicts]
+        remedy = f"there are: {listing(there, 12)}" if there else "it holds no state dict"
+        raise SelectionError(checkpoint.path, reason, remedy=remedy)
+    return _narrowed(checkpoint, candidates[0])
+
+
+def _narrowed(checkpoint: Checkpoint, chosen: StateDict) -> Checkpoint:
+    length = len(chosen.root)
+    tensors = {path: tensor for path, tensor in checkpoint.tensors.items() if path[:length] == chosen.root}
+    used = {tensor.storage for tensor in tensors.values()}
+    return replace(
+        checkpoint,
+        tensors=tensors,
+        storages={name: storage for name, storage in checkpoint.storages.items() if name in used},
+        state_dicts=tuple(inner for inner in checkpoint.state_dicts if inner.root[:length] == chosen.root),
+        extras={path: leaf for path, leaf in checkpoint.extras.items() if path[:length] == chosen.root},
+    )
+
+
+def modules(state_dict: StateDict, tensors: Iterable[TensorMeta]) -> dict[str, ModuleMeta]:
+    """The modules that the file lists, and in a model those that the keys of its tensors imply."""
+    found = dict(state_dict.modules)
+    if state_dict.role in ("model", "ema"):
+        found.setdefault("", ModuleMeta(""))
+        for tensor in tensors:
+            prefix = tensor.key.rpartition(".")[0]
+            if prefix not in found and len(prefix) <= INFERRED_CHARACTERS:
+                _imply(found, prefix)
+    return found
+
+
+def _imply(found: dict[str, ModuleMeta], path: str) -> None:
+    parts = path.split(".")[:INFERRED_LEVELS]
+    for level in range(1, len(parts) + 1):
+        prefix = ".".join(parts[:level])
+        if prefix not in found:
+            found[prefix] = ModuleMeta(prefix)
