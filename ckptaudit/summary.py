@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 
 from ckptaudit.errors import SelectionError
-from ckptaudit.model import DTYPE_BITS, Checkpoint, ModuleMeta, Path, Role, StateDict, TensorMeta
+from ckptaudit.model import DTYPE_BITS, Checkpoint, Path, Role, StateDict, TensorMeta
 from ckptaudit.text import dotted, listing
 
 Group = tuple[TensorMeta, ...]
@@ -19,11 +20,7 @@ Group = tuple[TensorMeta, ...]
 MODEL_NAMES = ("model", "state_dict", "model_state_dict", "module", "net", "network", "params", "model_state")
 
 # Statistics that BatchNorm and InstanceNorm track: in a state dict, yet no parameters.
-RUNNING_STATISTICS = frozenset({"running_mean", "running_var", "num_batches_tracked"})
-
-# Modules are read off keys only this deep and long: each prefix of a name costs its length again.
-INFERRED_LEVELS = 32
-INFERRED_CHARACTERS = 1024
+RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,21 +155,30 @@ def parameters(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) 
 
     Tensors that are no parameters of the model are left out: optimizer state, averaged copies, buffers,
     running statistics. Without any model in the file, all that is neither optimizer nor average counts.
+    `groups` are the ties of the checkpoint where the caller has them already.
     """
     counts = _untied(checkpoint)
-    for group in ties(checkpoint) if groups is None else groups:
-        for tensor in [tensor for tensor in group if tensor.path in counts][1:]:
-            counts[tensor.path] = 0
+    for path in _repeats(counts, ties(checkpoint) if groups is None else groups):
+        counts[path] = 0
     return counts
+
+
+def _repeats(counts: Mapping[Path, int], groups: tuple[Group, ...]) -> list[Path]:
+    """The second and later names of tied memory that counts."""
+    counted = ([tensor.path for tensor in group if tensor.path in counts] for group in groups)
+    return [path for paths in counted for path in paths[1:]]
 
 
 def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
     found = members(checkpoint)
     roles = {state_dict.root: state_dict.role for state_dict in checkpoint.state_dicts}
+    sizes: dict[tuple[int, ...] | None, int] = {None: 0}
     for role in ("model", "other", "ema"):
         rows = [tensor for root, group in found.items() if _role(roles, root) == role for tensor in group]
         if rows:
-            return {tensor.path: tensor.numel for tensor in rows if _is_parameter(tensor)}
+            counted = [tensor for tensor in rows if _is_parameter(tensor)]
+            sizes |= {shape: prod(shape) for shape in {tensor.shape for tensor in counted} if shape is not None}
+            return {tensor.path: sizes[tensor.shape] for tensor in counted}
     return {}
 
 
@@ -181,17 +187,24 @@ def _role(roles: Mapping[Path, Role], root: Path | None) -> Role:
 
 
 def _is_parameter(tensor: TensorMeta) -> bool:
-    return tensor.kind != "buffer" and tensor.key.rpartition(".")[2] not in RUNNING_STATISTICS
+    if tensor.key.endswith(RUNNING_STATISTICS) and tensor.key.rpartition(".")[2] in RUNNING_STATISTICS:
+        return False
+    return tensor.kind != "buffer"
 
 
 def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> Totals:
     """Counts over the whole checkpoint; `groups` are its ties where the caller has them already."""
+    counts = _untied(checkpoint)
+    repeats = _repeats(counts, ties(checkpoint) if groups is None else groups)
+    untied = sum(counts.values())
+    kinds = {(tensor.dtype, tensor.shape): tensor for tensor in checkpoint.tensors.values()}
+    times = Counter((tensor.dtype, tensor.shape) for tensor in checkpoint.tensors.values())
     return Totals(
         tensors=len(checkpoint.tensors),
         storages=len(checkpoint.storages),
-        parameters=sum(parameters(checkpoint, groups).values()),
-        untied=sum(_untied(checkpoint).values()),
-        bytes_tensors=sum(tensor.nbytes for tensor in checkpoint.tensors.values()),
+        parameters=untied - sum(counts[path] for path in repeats),
+        untied=untied,
+        bytes_tensors=sum(times[kind] * tensor.nbytes for kind, tensor in kinds.items()),
         bytes_storages=sum(storage.nbytes for storage in checkpoint.storages.values()),
     )
 
@@ -234,23 +247,3 @@ def _narrowed(checkpoint: Checkpoint, chosen: StateDict) -> Checkpoint:
         state_dicts=tuple(inner for inner in checkpoint.state_dicts if inner.root[:length] == chosen.root),
         extras={path: leaf for path, leaf in checkpoint.extras.items() if path[:length] == chosen.root},
     )
-
-
-def modules(state_dict: StateDict, tensors: Iterable[TensorMeta]) -> dict[str, ModuleMeta]:
-    """The modules that the file lists, and in a model those that the keys of its tensors imply."""
-    found = dict(state_dict.modules)
-    if state_dict.role in ("model", "ema"):
-        found.setdefault("", ModuleMeta(""))
-        for tensor in tensors:
-            prefix = tensor.key.rpartition(".")[0]
-            if prefix not in found and len(prefix) <= INFERRED_CHARACTERS:
-                _imply(found, prefix)
-    return found
-
-
-def _imply(found: dict[str, ModuleMeta], path: str) -> None:
-    parts = path.split(".")[:INFERRED_LEVELS]
-    for level in range(1, len(parts) + 1):
-        prefix = ".".join(parts[:level])
-        if prefix not in found:
-            found[prefix] = ModuleMeta(prefix)

@@ -1,37 +1,31 @@
 """From bytes to a Checkpoint: one format a file, told apart by content and never by suffix.
 
 To add a format, write a module with `FORMAT`, `sniff(probe) -> bool` and `read(probe) -> Checkpoint`,
-and put it into READERS before any format whose `sniff` would take its files too.
+and put its name into READERS before any format whose `sniff` would take its files too.
 """
 
 from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any
 
 from ckptaudit.limits import Limits
 from ckptaudit.model import Checkpoint
 from ckptaudit.readers.probe import Probe
 from ckptaudit.source import LocalFile, Source
 
-
-class Reader(Protocol):
-    """What a module of this folder offers."""
-
-    FORMAT: str
-
-    def sniff(self, probe: Probe) -> bool:
-        """Whether the file is of this format, broken or not."""
-        ...
-
-    def read(self, probe: Probe) -> Checkpoint:
-        """Everything that the file holds. Raises CkptAuditError where nothing can be read."""
-        ...
-
-
-# In order: the zips by what is in them, then what begins with a sign of its own, then bare pickles.
-READERS = ("torchscript", "torch_export", "torch_zip", "torch_tar", "safetensors", "torch_legacy", "raw_pickle")
+# Asked in this order: the common ones first, since each costs its import, and bare pickles, which have
+# no sign of their own, last.
+READERS = (
+    "torch_zip",
+    "safetensors",
+    "torch_legacy",
+    "torchscript",
+    "torch_export",
+    "torch_tar",
+    "raw_pickle",
+)
 
 
 def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Checkpoint:
@@ -40,27 +34,28 @@ def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Checkpoi
     Nothing in it is run. Raises CkptAuditError where nothing could be read; what is wrong with a file
     that could be read, wholly or in part, are the `problems` of the answer.
     """
-    name, limits = os.fspath(path), limits or Limits()
+    name = os.fspath(path)
     if os.path.isdir(name):
-        sharded = import_module("ckptaudit.readers.sharded")
-        name = sharded.find_index(name)
-    return _read_file(name, limits)
+        name = _reader("sharded").find_index(name)
+    return _read_file(name, limits or Limits(), whole=True)
 
 
-def _read_file(name: str, limits: Limits, *, as_shard: bool = False) -> Checkpoint:
-    with LocalFile(name) as file:
-        return read_source(file, limits, as_shard=as_shard)
-
-
-def read_source(source: Source, limits: Limits, *, as_shard: bool = False) -> Checkpoint:
-    """Read a checkpoint out of any source of bytes; an index of shards only where it is not one itself."""
+def read_source(source: Source, limits: Limits, *, whole: bool = True) -> Checkpoint:
+    """Read a checkpoint out of any source of bytes; an index of shards counts only as a `whole` one."""
     probe = Probe(source, limits)
     for name in READERS:
-        reader = cast(Reader, import_module(f"ckptaudit.readers.{name}"))
-        if reader.sniff(probe):
-            return reader.read(probe)
-    if not as_shard:
-        sharded = import_module("ckptaudit.readers.sharded")
-        if sharded.sniff(probe):
-            return sharded.read(probe, lambda shard: _read_file(shard, limits, as_shard=True))  # type: ignore[no-any-return]
-    return import_module("ckptaudit.readers.foreign").refuse(probe)  # type: ignore[no-any-return]
+        if _reader(name).sniff(probe):
+            return _reader(name).read(probe)  # type: ignore[no-any-return]
+    sharded = _reader("sharded")
+    if whole and sharded.sniff(probe):
+        return sharded.read(probe, lambda shard: _read_file(shard, limits, whole=False))  # type: ignore[no-any-return]
+    return _reader("foreign").refuse(probe)  # type: ignore[no-any-return]
+
+
+def _read_file(name: str, limits: Limits, *, whole: bool) -> Checkpoint:
+    with LocalFile(name) as file:
+        return read_source(file, limits, whole=whole)
+
+
+def _reader(name: str) -> Any:
+    return import_module(f"ckptaudit.readers.{name}")

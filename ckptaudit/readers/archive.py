@@ -91,7 +91,9 @@ class Archive:
             raise UnreadableError(self.source.path, reason, where=member.name)
         if max(member.nbytes, member.packed) > cap:
             raise UnreadableError(
-                self.source.path, f"{max(member.nbytes, member.packed):,} bytes are too many", where=member.name
+                self.source.path,
+                f"{max(member.nbytes, member.packed):,} bytes are too many",
+                where=member.name,
             )
         packed = self.source.read(span.start, span.nbytes)
         return packed if member.method == STORED else self._inflate(member, packed)
@@ -109,7 +111,9 @@ class Archive:
         try:
             data = inflater.decompress(packed, member.nbytes + 1)
         except zlib.error as error:
-            raise UnreadableError(self.source.path, f"cannot be inflated ({error})", where=member.name) from None
+            raise UnreadableError(
+                self.source.path, f"cannot be inflated ({error})", where=member.name
+            ) from None
         if len(data) != member.nbytes:
             raise UnreadableError(
                 self.source.path, f"does not inflate to its {member.nbytes:,} bytes", where=member.name
@@ -209,7 +213,9 @@ class Archive:
                 f"{_few(clashes)} stands in the archive twice (letter case aside): loaders differ on which counts",
             )
         if unsafe:
-            self.problem("unsafe-member-name", f"{_few(unsafe)} would be written outside the folder when unpacked")
+            self.problem(
+                "unsafe-member-name", f"{_few(unsafe)} would be written outside the folder when unpacked"
+            )
 
 
 def _leaves_its_folder(name: str) -> bool:
@@ -227,7 +233,10 @@ def _wide(extra: bytes, nbytes: int, packed: int, header: int) -> tuple[int, int
     """The 64-bit values of a zip64 extra field, for those that do not fit; (packed, nbytes, header)."""
     at = 0
     while at + 4 <= len(extra):
-        key, size = int.from_bytes(extra[at : at + 2], "little"), int.from_bytes(extra[at + 2 : at + 4], "little")
+        key, size = (
+            int.from_bytes(extra[at : at + 2], "little"),
+            int.from_bytes(extra[at + 2 : at + 4], "little"),
+        )
         if key == 1:
             field = extra[at + 4 : at + 4 + size]
             values = iter(int.from_bytes(field[i : i + 8], "little") for i in range(0, len(field) - 7, 8))

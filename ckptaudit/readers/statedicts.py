@@ -12,8 +12,8 @@ _EMA = re.compile(r"(^|[_.\-])(ema|swa|averaged?|shadow)($|[_.\-])|_ema|ema_", r
 _OPTIMIZER = re.compile(r"optim", re.IGNORECASE)
 # The names that torch.nn's own modules give their tensors: a mapping that uses one is a state dict.
 _PARAMETER_NAMES = frozenset(
-    "weight bias in_proj_weight in_proj_bias running_mean running_var num_batches_tracked weight_g weight_v"
-    " weight_ih_l0 weight_hh_l0 weight_ih weight_hh".split()
+    ["weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias", "weight_ih", "weight_hh"]
+    + ["weight_ih_l0", "weight_hh_l0", "running_mean", "running_var", "num_batches_tracked"]
 )
 
 
@@ -53,11 +53,11 @@ class Roots:
             groups.setdefault(root, [])
         around = {root[:end] for root in groups for end in range(len(root))}
         for root, tensors in groups.items():
-            modules = self._modules.get(root)
-            if modules is None:
-                versions = self._versions.get(root, {})
-                modules = modules_of((tensor.key for tensor in tensors), versions) if root in self._versions else {}
-            self._draft.state_dicts.append(StateDict(root, self._role(root, tensors, root in around), modules))
+            role = self._role(root, tensors, root in around)
+            modules = self._modules.get(root, {})
+            if not modules and role in ("model", "ema"):
+                modules = modules_of((tensor.key for tensor in tensors), self._versions.get(root, {}))
+            self._draft.state_dicts.append(StateDict(root, role, modules))
 
     def _root_of(self, path: Path) -> Path:
         if path[:-1] in self._versions:

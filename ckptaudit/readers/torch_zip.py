@@ -24,9 +24,11 @@ _SMALL = 4096  # no honest version, byte order or serialization id is longer
 
 
 def sniff(probe: Probe) -> bool:
-    """A zip with a `data.pkl` below its root folder."""
-    archive = probe.archive
-    return archive is not None and Records(archive).find("data.pkl") is not None
+    """A zip with a `data.pkl` below its root folder; with a `constants.pkl` too it is TorchScript."""
+    if probe.archive is None:
+        return False
+    records = Records(probe.archive)
+    return records.find("data.pkl") is not None and records.find("constants.pkl") is None
 
 
 def read(probe: Probe) -> Checkpoint:

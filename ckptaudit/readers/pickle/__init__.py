@@ -15,7 +15,7 @@ from ckptaudit.readers.pickle.calls import names_behind
 from ckptaudit.readers.pickle.machine import Pickled, run
 from ckptaudit.readers.pickle.symbols import Persistent
 
-__all__ = ["interpret"]
+__all__ = ["interpret", "note"]
 
 
 def interpret(
@@ -23,8 +23,8 @@ def interpret(
     data: bytes,
     start: int = 0,
     *,
-    base: Span | None = None,
-    label: str = "",
+    base: Span | None,
+    label: str,
     persistent: Callable[[object, int], object] = Persistent,
 ) -> Pickled:
     """Run the machine over the pickle at byte `start` of `data`; note its globals and what is wrong with it.
@@ -32,6 +32,12 @@ def interpret(
     `base` is where `data` lies in the file, None where it was compressed; `label` names the member.
     """
     pickled = run(data, start, draft.limits, persistent)
+    note(draft, pickled, base=base, label=label)
+    return pickled
+
+
+def note(draft: Draft, pickled: Pickled, *, base: Span | None, label: str) -> None:
+    """Take what one run of the machine came upon into the draft: names, oddities, the fault that ended it."""
 
     def span(position: int, width: int = 1) -> Span:
         if base is None:
@@ -43,12 +49,12 @@ def interpret(
         draft.globals.append(GlobalRef(found.module, found.name, found.called, place))
     for module, name, position in names_behind(pickled):
         draft.globals.append(GlobalRef(module, name, called=True, span=span(position)))
-    where = f"{label or 'pickle'} at byte {pickled.end}"
     for position, what in pickled.oddities:
-        draft.problem("odd-pickle", f"{label or 'pickle'} at byte {position} {what}", span(position))
-    if pickled.fault is not None:
-        if pickled.fault.limit:
-            draft.limit(pickled.fault.limit, f"{where}: {pickled.fault.reason}", span(pickled.end))
-        else:
-            draft.problem("malformed-file", f"{where}: {pickled.fault.reason}", span(pickled.end), incomplete=True)
-    return pickled
+        draft.problem("odd-pickle", f"{label} at byte {position} {what}", span(position))
+    if pickled.fault is None:
+        return
+    reason = f"{label} at byte {pickled.end}: {pickled.fault.reason}"
+    if pickled.fault.limit:
+        draft.limit(pickled.fault.limit, reason, span(pickled.end))
+    else:
+        draft.problem("malformed-file", reason, span(pickled.end), incomplete=True)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ckptaudit.readers.pickle.machine import Pickled
 from ckptaudit.readers.pickle.policy import GETTERS, RESOLVERS
 from ckptaudit.readers.pickle.symbols import Call, Global
+
 
 def names_behind(pickled: Pickled) -> Iterator[tuple[str, str, int]]:
     """(module, name, position) for each attribute fetched, and each result of a call that is called again."""
@@ -48,7 +50,7 @@ def _indirect(call: Call) -> tuple[str, str] | None:
     return maker.func.module, f"{maker.func.name}()"
 
 
-def _name_of(value: object) -> tuple[str, str] | None:
+def _name_of(value: Any) -> tuple[str, str] | None:
     """The class or module that a symbol stands for, or whose instance it is."""
     hops = 0
     while type(value) is Call and hops < 100:

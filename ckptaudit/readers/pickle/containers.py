@@ -14,7 +14,7 @@ _SETTINGS = (type(None), bool, int, float, str, Global)
 _MODULE_STATE = ("_modules", "_parameters", "_buffers")
 
 
-def pairs_of(value: object) -> dict[Any, Any] | None:
+def pairs_of(value: Any) -> dict[Any, Any] | None:
     """The items of a dict, an OrderedDict, or any other mapping built by a call; None for all else."""
     if type(value) is dict:
         return value
@@ -28,7 +28,7 @@ def pairs_of(value: object) -> dict[Any, Any] | None:
     return None
 
 
-def _from_arguments(args: object) -> dict[Any, Any]:
+def _from_arguments(args: Any) -> dict[Any, Any]:
     # Python 2 wrote OrderedDict([[key, value], ...]); Counter and dict take a mapping.
     made: dict[Any, Any] = {}
     given = args[-1] if type(args) is tuple and args else None
@@ -40,24 +40,37 @@ def _from_arguments(args: object) -> dict[Any, Any]:
     return made
 
 
-def items_of(value: object) -> Iterable[Any]:
+def items_of(value: Any) -> Iterable[Any]:
     """The members of a list, tuple or set, or the positional parts that an object was built from."""
     if type(value) in _SEQUENCES:
-        return value  # type: ignore[return-value]
-    if type(value) is not Call:
-        return ()
-    if value.items is not None:
-        return value.items
-    args = value.args if type(value.args) is tuple else ()
-    if value.state is None and len(args) == 1 and type(args[0]) in (list, tuple):
-        return args[0]  # type: ignore[no-any-return]
-    return args
+        members: Iterable[Any] = value
+    elif type(value) is not Call:
+        members = ()
+    elif value.items is not None:
+        members = value.items
+    elif _is_array(value):
+        members = _objects_of(value)
+    else:
+        members = value.args if type(value.args) is tuple else ()
+        if value.state is None and len(members) == 1 and type(members[0]) in (list, tuple):
+            members = members[0]
+    return members
 
 
-def attributes_of(value: object) -> dict[Any, Any]:
+def _is_array(value: Call) -> bool:
+    return type(value.func) is Global and value.func.module.startswith("numpy")
+
+
+def _objects_of(array: Call) -> Iterable[Any]:
+    # The state of a numpy array: (version, shape, dtype, fortran order, bytes or a list of objects).
+    state = array.state[-1] if array.state else None
+    return state[4] if type(state) is tuple and len(state) == 5 and type(state[4]) is list else ()
+
+
+def attributes_of(value: Any) -> dict[Any, Any]:
     """The attributes that BUILD sets on an object: its state dict, and its slots."""
     made: dict[Any, Any] = {}
-    if type(value) is Call and value.state:
+    if type(value) is Call and value.state and not _is_array(value):
         for state in value.state:
             parts = state if type(state) is tuple and len(state) == 2 else (state,)
             for part in parts:
@@ -65,7 +78,7 @@ def attributes_of(value: object) -> dict[Any, Any]:
     return made
 
 
-def versions_of(value: object) -> dict[str, int | None]:
+def versions_of(value: Any) -> dict[str, int | None]:
     """The `_metadata` that torch keeps on a state dict: the version of every module by name."""
     found: dict[str, int | None] = {}
     for name, entry in (pairs_of(attributes_of(value).get("_metadata")) or {}).items():
@@ -74,7 +87,7 @@ def versions_of(value: object) -> dict[str, int | None]:
     return found
 
 
-def module_state(value: object) -> dict[Any, Any] | None:
+def module_state(value: Any) -> dict[Any, Any] | None:
     """The attributes of an nn.Module; None for any other value."""
     if type(value) is not Call or not value.state:
         return None
@@ -82,12 +95,17 @@ def module_state(value: object) -> dict[Any, Any] | None:
     return state if all(name in state for name in _MODULE_STATE) else None
 
 
-def class_of(value: object) -> str | None:
+def class_of(value: Any) -> str | None:
     """The dotted class that an object was made from; None where a call made it."""
     if type(value) is not Call:
         return None
-    func: object = value.func
-    if type(func) is Global and func.module in ("copyreg", "copy_reg") and type(value.args) is tuple and value.args:
+    func: Any = value.func
+    if (
+        type(func) is Global
+        and func.module in ("copyreg", "copy_reg")
+        and type(value.args) is tuple
+        and value.args
+    ):
         func = value.args[0]  # copyreg._reconstructor(cls, object, None)
     return f"{func.module}.{func.name}" if type(func) is Global else None
 
@@ -99,7 +117,7 @@ def entries(state: dict[Any, Any], slot: str) -> Iterator[tuple[str, Any]]:
             yield str(name), value
 
 
-def module_meta(name: str, value: object, state: dict[Any, Any]) -> ModuleMeta:
+def module_meta(name: str, value: Any, state: dict[Any, Any]) -> ModuleMeta:
     """What a module's own attributes tell: its class, its plain settings, its training flag."""
     config: dict[str, object] = {}
     for key, part in state.items():
@@ -112,7 +130,7 @@ def module_meta(name: str, value: object, state: dict[Any, Any]) -> ModuleMeta:
     return ModuleMeta(name, class_of(value), config, training if type(training) is bool else None)
 
 
-def _is_setting(value: object) -> bool:
+def _is_setting(value: Any) -> bool:
     if type(value) in (tuple, list):
-        return len(value) <= 16 and all(type(part) in _SETTINGS for part in value)  # type: ignore[arg-type]
+        return len(value) <= 16 and all(type(part) in _SETTINGS for part in value)
     return type(value) in _SETTINGS

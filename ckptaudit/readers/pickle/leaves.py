@@ -18,14 +18,14 @@ _NUMPY_CODES |= {"u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
 _ARRAY_MAKERS = ("numpy.core.multiarray", "numpy._core.multiarray")
 
 
-def plain(value: object) -> object:
+def plain(value: Any) -> object:
     """`value` as None, bool, int, float, str, or a short list of these."""
     if type(value) is str:
         return value if len(value) <= _MAX_TEXT else f"{value[:_MAX_TEXT]}… ({len(value):,} characters)"
     if type(value) in _SCALARS:
         return value
     if type(value) in (bytes, bytearray):
-        return f"{len(value):,} bytes"  # type: ignore[arg-type]
+        return f"{len(value):,} bytes"
     if type(value) is Global:
         return f"{value.module}.{value.name}"
     if type(value) is Call:
@@ -88,19 +88,19 @@ def _array(call: Call) -> str:
     return "numpy array"
 
 
-def _dtype_code(dtype: object) -> str:
+def _dtype_code(dtype: Any) -> str:
     # numpy.dtype("f8", False, True), with the state (version, byte order, ...)
     if type(dtype) is Call and type(dtype.args) is tuple and dtype.args and type(dtype.args[0]) is str:
         return dtype.args[0][:40]
     return ""
 
 
-def _byte_order(dtype: object) -> object:
+def _byte_order(dtype: Any) -> object:
     state = dtype.state[-1] if type(dtype) is Call and dtype.state else None
     return state[1] if type(state) is tuple and len(state) > 1 else "<"
 
 
-def as_bytes(value: object) -> bytes | None:
+def as_bytes(value: Any) -> bytes | None:
     """Bytes as pickles hold them: as they are, or as `_codecs.encode(text, "latin1")` below protocol 3."""
     if type(value) is bytes:
         return value

@@ -37,7 +37,7 @@ class Pickled:
     writes: (position, what).
     """
 
-    value: object
+    value: Any
     start: int
     end: int
     globals: tuple[Global, ...]
@@ -110,7 +110,7 @@ def _hot_loop(state: State) -> bool:
     # each: a 20,000-tensor file has 640,000 of them. Everything else is a function in COLD. `pos`
     # stays on the opcode until it is done, so that a fault points at it.
     data, memo, outer, pos = state.data, state.memo, state.outer, state.pos
-    stack: list[Any] | None = state.stack
+    stack: Any = state.stack  # untyped: None while a handler owns it
     objects = 0
     try:
         for _ in repeat(None, _SLICE):

@@ -93,7 +93,12 @@ def _text(value: object) -> str:
 def _view(value: object) -> tuple[str, int, int]:
     if type(value) is tuple and len(value) == 3:
         key, offset, numel = value
-        if type(offset) is int and type(numel) is int and 0 <= offset <= _MAX_NUMEL and 0 <= numel <= _MAX_NUMEL:
+        if (
+            type(offset) is int
+            and type(numel) is int
+            and 0 <= offset <= _MAX_NUMEL
+            and 0 <= numel <= _MAX_NUMEL
+        ):
             return _text(key), offset, numel
     raise BadTensor("a view into a storage that is none")
 
@@ -183,7 +188,9 @@ class Stored:
         width = DTYPE_BITS[found.dtype] // 8
         start, nbytes = offset * width, numel * width
         if start + nbytes > root.nbytes:
-            raise BadTensor(f"a view of bytes {start} to {start + nbytes} of a storage of {root.nbytes:,} bytes")
+            raise BadTensor(
+                f"a view of bytes {start} to {start + nbytes} of a storage of {root.nbytes:,} bytes"
+            )
         span = None if root.span is None else Span(root.span.file, root.span.start + start, nbytes)
         storage = Storage(key, found.dtype, root.device, nbytes, span)
         self._draft.storages[key] = storage

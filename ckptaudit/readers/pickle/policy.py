@@ -161,8 +161,7 @@ _INERT: Final[dict[str, str]] = {
     "torch.nn.functional": "celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid"
     " mish relu relu6 relu_ selu sigmoid silu softmax softplus softsign tanh cross_entropy mse_loss nll_loss",
     "torch.nn.parameter": "Buffer UninitializedBuffer UninitializedParameter",
-    "torch.nn.utils.spectral_norm": "SpectralNorm SpectralNormLoadStateDictPreHook"
-    " SpectralNormStateDictHook",
+    "torch.nn.utils.spectral_norm": "SpectralNorm SpectralNormLoadStateDictPreHook SpectralNormStateDictHook",
     "torch.nn.utils.weight_norm": "WeightNorm",
     "torch.nn.utils.parametrizations": "_Orthogonal _SpectralNorm _WeightNorm",
     "torch.nn.utils.parametrize": "ParametrizationList",
@@ -230,13 +229,22 @@ _DANGEROUS_PREFIXES: Final = (
 )
 _DANGEROUS_NAMES: Final = frozenset(
     {("torch", "load"), ("torch", "save"), ("torch", "compile"), ("numpy", "load"), ("numpy", "fromfile")}
-    | {("numpy", "memmap"), ("pandas", "eval"), ("pandas", "read_pickle"), ("pandas.io.pickle", "read_pickle")}
+    | {
+        ("numpy", "memmap"),
+        ("pandas", "eval"),
+        ("pandas", "read_pickle"),
+        ("pandas.io.pickle", "read_pickle"),
+    }
 )
 
 # Calls that hand out something else by its name: calls.py follows them, and where they lead is judged.
-RESOLVERS: Final = frozenset({("pkgutil", "resolve_name"), ("pydoc", "locate"), ("importlib", "import_module")})
+RESOLVERS: Final = frozenset(
+    {("pkgutil", "resolve_name"), ("pydoc", "locate"), ("importlib", "import_module")}
+)
 GETTERS: Final = (
-    frozenset((module, name) for module in ("operator", "_operator") for name in ("attrgetter", "methodcaller"))
+    frozenset(
+        (module, name) for module in ("operator", "_operator") for name in ("attrgetter", "methodcaller")
+    )
     | {("builtins", "getattr")}
     | RESOLVERS
 )

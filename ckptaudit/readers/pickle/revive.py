@@ -23,7 +23,7 @@ _LONG = 1000  # a mapping of more scalars is one value, not so many
 
 
 class Place(NamedTuple):
-    """Where a value hangs. `owner` is the module or optimizer around it, whose state dict takes its tensors."""
+    """Where a value hangs. `owner` is the module or optimizer around it: its tensors are named from there."""
 
     path: Path
     owner: Path | None = None
@@ -34,7 +34,7 @@ class Place(NamedTuple):
         """The place one step further in; inside a module, steps join to one dotted name."""
         step = step if type(step) in (str, int) else str(plain(step))
         if not self.in_module:
-            return Place((*self.path, step), self.owner)  # type: ignore[arg-type]
+            return Place((*self.path, step), self.owner)
         root = self.owner or ()
         return Place((*root, ".".join([*map(str, self.path[len(root) :]), str(step)])), root, True, kind)
 
@@ -56,7 +56,7 @@ class Reviver:
         self._barren: set[int] = set()  # containers already walked that hold no tensor
         self._repeats = 0
 
-    def walk(self, value: object, path: Path = ()) -> None:
+    def walk(self, value: Any, path: Path = ()) -> None:
         """Visit `value`, which hangs at `path`, and everything in it."""
         todo = [_Visit(0, 0, iter([(Place(path), value)]))]
         active = {0}

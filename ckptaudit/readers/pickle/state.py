@@ -32,7 +32,7 @@ class State:
         self.oddities: list[tuple[int, str]] = []
         self.protocol = 0
         self.objects = 0
-        self.result: object = None
+        self.result: Any = None
 
     def take(self, nbytes: int) -> bytes:
         """The next `nbytes` bytes; moves past them."""
@@ -156,7 +156,7 @@ class State:
         target.called = True
         self.oddities.append((self.pos, f"{what} {target.module}.{target.name} itself"))
 
-    def salvage(self) -> object:
+    def salvage(self) -> Any:
         """The outermost object under construction when a fault came, with what was ready to go into it."""
         while self.outer:
             items = self.pop_mark()

@@ -6,7 +6,7 @@ a call would have made is one of the symbols below. Symbols compare and hash by 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 How = Literal["reduce", "newobj", "newobj_ex", "inst", "obj"]
 Use = Literal[How, "build", "setitems", "append"]
@@ -39,15 +39,15 @@ class Call:
 
     __slots__ = ("args", "func", "how", "items", "kwargs", "pairs", "position", "state")
 
-    def __init__(self, func: object, args: object, position: int, how: How = "reduce") -> None:
+    def __init__(self, func: Any, args: Any, position: int, how: How = "reduce") -> None:
         self.func = func
         self.args = args
         self.position = position
         self.how = how
-        self.kwargs: object = None
-        self.state: list[object] | None = None
-        self.items: list[object] | None = None
-        self.pairs: dict[object, object] | None = None
+        self.kwargs: Any = None
+        self.state: list[Any] | None = None
+        self.items: list[Any] | None = None
+        self.pairs: dict[Any, Any] | None = None
 
 
 class Persistent:
@@ -55,7 +55,7 @@ class Persistent:
 
     __slots__ = ("pid", "position")
 
-    def __init__(self, pid: object, position: int) -> None:
+    def __init__(self, pid: Any, position: int) -> None:
         self.pid = pid
         self.position = position
 

@@ -68,7 +68,7 @@ def tensor_of(call: Call, memory: Memory) -> View | None:
         raise BadTensor(f"{func.name} with {len(args)} arguments that do not fit it") from None
 
 
-def nested_tensor(value: object, memory: Memory) -> View:
+def nested_tensor(value: Any, memory: Memory) -> View:
     """The tensor that `value` must be; BadTensor where it is none."""
     view = tensor_of(value, memory) if type(value) is Call else None
     if view is None:
@@ -125,7 +125,7 @@ def _from_type(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     return view._replace(subclass=_class_name(cls))
 
 
-def _attribute(state: object, name: str) -> object:
+def _attribute(state: Any, name: str) -> object:
     state = state[0] if type(state) is tuple and state else state
     return state.get(name) if type(state) is dict else None
 
@@ -195,13 +195,12 @@ def _on_device(shape: tuple[int, ...], args: tuple[Any, ...], memory: Memory) ->
     return View(dtype, shape, contiguous(shape), 0, storage, "tensor", grad if type(grad) is bool else None)
 
 
-def _lazy(kind: Kind) -> Callable[[tuple[Any, ...], Memory, Call], View]:
-    def rebuild(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
-        grad, device, dtype = args
-        storage = memory.apart("lazy", _dtype(dtype), _device(device), 0)
-        return View(_dtype(dtype), None, (), 0, storage, kind, grad if type(grad) is bool else None)
-
-    return rebuild
+def _lazy(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
+    # UninitializedParameter(requires_grad), and (device, dtype) behind it where they were saved.
+    device = _device(args[1]) if len(args) > 1 else "cpu"
+    dtype = _dtype(args[2]) if len(args) > 2 else "float32"
+    grad = args[0] if args and type(args[0]) is bool else None
+    return View(dtype, None, (), 0, memory.apart("lazy", dtype, device, 0), "lazy", grad)
 
 
 def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -214,13 +213,13 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def _storage(value: object, memory: Memory) -> Storage:
+def _storage(value: Any, memory: Memory) -> Storage:
     if type(value) is not Persistent:
         raise BadTensor("no storage where one belongs")
     return memory.stored(value)
 
 
-def _sizes(value: object) -> tuple[int, ...]:
+def _sizes(value: Any) -> tuple[int, ...]:
     if type(value) is Call and type(value.args) is tuple and len(value.args) == 1:
         value = value.args[0]  # torch.Size((...))
     if type(value) is list:
@@ -233,26 +232,26 @@ def _sizes(value: object) -> tuple[int, ...]:
     return value
 
 
-def _size(value: object) -> int:
+def _size(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= _MAX_INT64:
         raise BadTensor("an offset that is no number from 0 to 2**63-1")
     return value
 
 
-def _dtype(value: object) -> str:
+def _dtype(value: Any) -> str:
     if type(value) is Global and value.module == "torch" and value.name in DTYPE_NAMES:
         return value.name
     raise BadTensor("a dtype that torch does not have")
 
 
-def _layout(value: object) -> str:
+def _layout(value: Any) -> str:
     # torch.serialization._get_layout("torch.sparse_coo")
     if type(value) is Call and type(value.args) is tuple and value.args and type(value.args[0]) is str:
         return value.args[0].removeprefix("torch.")
     return "strided"
 
 
-def _device(value: object) -> str:
+def _device(value: Any) -> str:
     # torch.device("cuda", 0), or its name
     if type(value) is Call and type(value.args) is tuple:
         return ":".join(str(part) for part in value.args if type(part) in (str, int))
@@ -280,6 +279,6 @@ _REBUILD: dict[tuple[str, str], _Rebuild] = {
     ("torch.nn.parameter", "Parameter"): _parameter,
     ("torch.nn.parameter", "Buffer"): _buffer,
     ("torch.autograd.variable", "Variable"): _variable,
-    ("torch.nn.parameter", "UninitializedParameter"): _lazy("lazy"),
-    ("torch.nn.parameter", "UninitializedBuffer"): _lazy("lazy"),
+    ("torch.nn.parameter", "UninitializedParameter"): _lazy,
+    ("torch.nn.parameter", "UninitializedBuffer"): _lazy,
 }

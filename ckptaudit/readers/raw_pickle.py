@@ -1,0 +1,73 @@
+"""A pickle that is no torch file: what pickle.dump wrote, or a data.pkl taken out of its archive."""
+
+from __future__ import annotations
+
+from ckptaudit.model import Checkpoint, Span
+from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.pickle.hidden import looks_like_one
+from ckptaudit.readers.pickle.machine import run
+from ckptaudit.readers.pickle.memory import StorageId, Stored
+from ckptaudit.readers.pickle.policy import verdict
+from ckptaudit.readers.pickle.revive import Reviver
+from ckptaudit.readers.pickle.stream import PickleStream
+from ckptaudit.readers.probe import Probe
+
+FORMAT = "pickle"
+_MAX_MORE = 1000  # further pickles behind the first one
+
+
+def sniff(probe: Probe) -> bool:
+    """A pickle with its protocol in front, or an older one that parses, or that calls what it imports."""
+    head = probe.head
+    if head[:1] == b"\x80" and len(head) > 1:
+        return head[1] <= 5
+    pickled = run(head, 0, probe.limits)
+    if pickled.fault is None:
+        return not head[pickled.end :].strip() or looks_like_one(head[pickled.end :])
+    if pickled.fault.truncated and len(head) < probe.source.size:
+        return looks_like_one(head) and pickled.end > len(head) // 2
+    return any(found.called or verdict(found.module, found.name) == "dangerous" for found in pickled.globals)
+
+
+def read(probe: Probe) -> Checkpoint:
+    """Read the first pickle; name what the ones behind it, which no loader reads, would import."""
+    draft = Draft(probe.source, FORMAT, probe.limits)
+    stream = PickleStream(draft, probe.source)
+    pickled = stream.pickle("pickle")
+
+    def locate(storage: StorageId) -> Span | None:
+        return None
+
+    memory = Stored(draft, locate)
+    reviver = Reviver(draft, memory)
+    reviver.walk(pickled.value)
+    reviver.roots.settle()
+    memory.check_bounds()
+    if any(storage.nbytes for storage in draft.storages.values()):
+        draft.problem(
+            "missing-record",
+            "the pickle refers to storages outside it: it was taken out of its archive",
+            incomplete=True,
+        )
+    if pickled.fault is None:
+        _look_behind(draft, stream)
+    draft.weights_only = False  # torch.load wants its own magic number first
+    return draft.finish()
+
+
+def _look_behind(draft: Draft, stream: PickleStream) -> None:
+    for _ in range(_MAX_MORE):
+        start, left = stream.position, stream.left
+        if left <= 0:
+            return
+        head = stream.raw(2)
+        stream.position = start
+        if not looks_like_one(head):
+            draft.problem("trailing-bytes", f"{left:,} bytes after the pickle", draft.span(start, left))
+            return
+        pickled = stream.pickle("a pickle behind the first")
+        draft.problem(
+            "hidden-pickle", "a further pickle stands behind the first", draft.span(start, pickled.end)
+        )
+        if pickled.fault is not None:
+            return

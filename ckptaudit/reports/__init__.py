@@ -1,0 +1,1 @@
+"""What was found, told in one format a file. Nothing here opens a file or judges what it shows."""

@@ -1,0 +1,239 @@
+"""One versioned JSON document for programs, written in pieces.
+
+It is plain ASCII whatever the names hold: a lone surrogate becomes its escape. Numbers that JSON or its
+readers cannot take (not finite, or of thousands of digits) are written as text. Rows are put together
+by hand because json.dumps takes several times as long for the rows of a large checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from json.encoder import encode_basestring_ascii as quoted
+from typing import TextIO
+
+from ckptaudit.errors import CkptAuditError
+from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Path, Problem, TensorMeta
+from ckptaudit.reports.selection import Selection
+from ckptaudit.summary import alias_name, members, pick, ties, totals
+from ckptaudit.text import dotted, integer, value
+
+SCHEMA = "ckptaudit.inspect/1"
+
+_NAME_ALONE = '"class":null,"config":null,"training":null,"layer":null,"confidence":null,"alternatives":[]}'
+
+# Integers that every JSON reader takes; no dimension of a real tensor is larger.
+_LARGEST = 2**63
+_NESTING = 32
+
+
+def write(checkpoint: Checkpoint, out: TextIO, selection: Selection = Selection()) -> None:  # noqa: B008
+    """Write the document of one checkpoint; `selection` narrows `tensors` alone."""
+    groups = ties(checkpoint)
+    counts = totals(checkpoint, groups)
+    names = alias_name(checkpoint)
+    tensors = selection.tensors(checkpoint)
+    held = members(checkpoint)
+    _document(
+        out,
+        {
+            "schema": quoted(SCHEMA),
+            "path": quoted(checkpoint.path),
+            "format": quoted(checkpoint.format),
+            "bytes": str(checkpoint.nbytes),
+            "tensors": _tensors(checkpoint, tensors),
+            "storages": _storages(checkpoint),
+            "ties": (_value(names(group)) for group in groups),
+            "state_dicts": (
+                f'{{"root":{_value(found.root)},"role":"{found.role}","tensors":{len(held[found.root])}}}'
+                for found in checkpoint.state_dicts
+            ),
+            "modules": _modules(checkpoint),
+            "extras": _value(_named(checkpoint.extras)),
+            "globals": _globals(checkpoint.globals),
+            "problems": map(_problem, checkpoint.problems),
+            "totals": f'{{"tensors":{counts.tensors},"storages":{counts.storages},"parameters":{counts.parameters},'
+            f'"bytes_tensors":{counts.bytes_tensors},"bytes_storages":{counts.bytes_storages}}}',
+            "weights_only": _value(checkpoint.weights_only),
+        },
+    )
+
+
+def write_error(path: str, error: CkptAuditError | None, detail: str, out: TextIO) -> None:
+    """Write the document of a file that could not be read: everything empty, and one problem."""
+    code = "internal-error" if error is None else _code(type(error).__name__)
+    empty = Checkpoint(path, "", (), {}, {}, problems=(Problem(code, detail, incomplete=True),))
+    _document(
+        out,
+        {
+            "schema": quoted(SCHEMA),
+            "path": quoted(path),
+            "format": "null",
+            "bytes": "null",
+            **dict.fromkeys(("tensors", "storages", "ties", "state_dicts", "modules"), "[]"),
+            "extras": "{}",
+            "globals": "[]",
+            "problems": map(_problem, empty.problems),
+            "totals": '{"tensors":0,"storages":0,"parameters":0,"bytes_tensors":0,"bytes_storages":0}',
+            "weights_only": "null",
+        },
+    )
+
+
+def _code(name: str) -> str:
+    words = "".join(f"-{char.lower()}" if char.isupper() else char for char in name.removesuffix("Error"))
+    return words.lstrip("-")
+
+
+def _document(out: TextIO, fields: Mapping[str, str | Iterable[str]]) -> None:
+    """Write an object one field after the other; a field is its JSON, or the JSON of its rows."""
+    opening = "{\n"
+    for name, field in fields.items():
+        out.write(f'{opening}"{name}": ')
+        opening = ",\n"
+        if isinstance(field, str):
+            out.write(field)
+        else:
+            _array(out, iter(field))
+    out.write("\n}\n")
+
+
+def _array(out: TextIO, rows: Iterator[str]) -> None:
+    separator = "[\n"
+    while batch := ",\n".join(islice(rows, 1000)):
+        out.write(separator + batch)
+        separator = ",\n"
+    out.write("[]" if separator == "[\n" else "\n]")
+
+
+def _tensors(checkpoint: Checkpoint, tensors: Iterable[TensorMeta]) -> Iterator[str]:
+    # Large checkpoints repeat few shapes many times: the parts of a row that repeat are made once.
+    made: dict[tuple[object, ...], tuple[str, str]] = {}
+    storages = checkpoint.storages
+    for tensor in tensors:
+        storage = storages.get(tensor.storage)
+        device = "cpu" if storage is None else storage.device
+        kind = (
+            tensor.dtype,
+            tensor.shape,
+            tensor.stride,
+            tensor.offset,
+            tensor.kind,
+            tensor.requires_grad,
+            tensor.layout,
+            tensor.subclass,
+            device,
+        )
+        parts = made.get(kind)
+        if parts is None:
+            parts = made[kind] = _parts(tensor, device)
+        key = quoted(tensor.key)
+        path = f"[{key}]" if tensor.path == (tensor.key,) else _value(tensor.path)
+        yield f'{{"path":{path},"key":{key},{parts[0]}{quoted(tensor.storage)},{parts[1]}'
+
+
+def _parts(tensor: TensorMeta, device: str) -> tuple[str, str]:
+    """What stands before and after the storage's name in the row of a tensor."""
+    before = (
+        f'"dtype":{quoted(tensor.dtype)},"shape":{_sizes(tensor.shape)},"stride":{_sizes(tensor.stride)},'
+        f'"offset":{_value(tensor.offset)},"storage":'
+    )
+    after = (
+        f'"device":{quoted(device)},"kind":{quoted(tensor.kind)},"requires_grad":{_value(tensor.requires_grad)},'
+        f'"layout":{quoted(tensor.layout)},"subclass":{_value(tensor.subclass)},"nbytes":{_value(tensor.nbytes)}}}'
+    )
+    return before, after
+
+
+def _sizes(sizes: tuple[int, ...] | None) -> str:
+    # A size beyond 64 bits is a lie of the file (a problem says so), and no integer to JSON's readers.
+    if sizes is None or any(abs(number) >= _LARGEST for number in sizes):
+        return "null"
+    return f"[{','.join(map(str, sizes))}]"
+
+
+def _storages(checkpoint: Checkpoint) -> Iterator[str]:
+    files: dict[str, str] = {}
+    for storage in checkpoint.storages.values():
+        place = '"file":null,"start":null}'
+        if storage.span is not None:
+            file = files.get(storage.span.file)
+            if file is None:
+                file = files[storage.span.file] = quoted(storage.span.file)
+            place = f'"file":{file},"start":{storage.span.start}}}'
+        yield f'{{"id":{quoted(storage.id)},"nbytes":{storage.nbytes},"device":{quoted(storage.device)},{place}'
+
+
+def _modules(checkpoint: Checkpoint) -> Iterator[str]:
+    chosen = pick(checkpoint)
+    for state_dict in checkpoint.state_dicts if chosen is None else (chosen,):
+        if state_dict.role == "optimizer":
+            continue
+        above = "" if chosen else dotted(state_dict.root)
+        for path, module in state_dict.modules.items():
+            name = f"{above}.{path}" if above and path else above or path
+            yield _module(name, module)
+
+
+def _module(path: str, module: ModuleMeta) -> str:
+    if module.cls is None and module.config is None and module.training is None:
+        return f'{{"path":{quoted(path)},{_NAME_ALONE}'
+    layer = module.cls.rpartition(".")[2] if module.cls and module.cls.startswith("torch.nn.modules.") else None
+    config = "null" if module.config is None else _value(module.config)
+    return (
+        f'{{"path":{quoted(path)},"class":{_value(module.cls)},"config":{config},'
+        f'"training":{_value(module.training)},"layer":{_value(layer)},'
+        f'"confidence":{_value("certain" if layer else None)},"alternatives":[]}}'
+    )
+
+
+def _named(extras: Mapping[Path, object]) -> dict[str, object]:
+    """Leaves by dotted path; where two paths read alike the later one gets a number."""
+    named: dict[str, object] = {}
+    for path, leaf in extras.items():
+        name, again = dotted(path), 1
+        while name in named:
+            again += 1
+            name = f"{dotted(path)}#{again}"
+        named[name] = leaf
+    return named
+
+
+def _globals(references: Iterable[GlobalRef]) -> Iterator[str]:
+    from ckptaudit.readers.pickle.policy import verdict
+
+    for found in references:
+        yield (
+            f'{{"module":{quoted(found.module)},"name":{quoted(found.name)},"called":{_value(found.called)},'
+            f'"verdict":{quoted(verdict(found.module, found.name))}}}'
+        )
+
+
+def _problem(problem: Problem) -> str:
+    span = "null"
+    if problem.span is not None:
+        place = f'"start":{problem.span.start},"nbytes":{problem.span.nbytes}'
+        span = f'{{"file":{quoted(problem.span.file)},{place}}}'
+    return f'{{"code":{quoted(problem.code)},"detail":{quoted(problem.detail)},"span":{span}}}'
+
+
+def _value(thing: object, depth: int = _NESTING) -> str:
+    """The JSON of a value out of a file; as text what JSON has no word for."""
+    if isinstance(thing, str):
+        return quoted(thing)
+    if thing is None or isinstance(thing, bool):
+        return {None: "null", True: "true", False: "false"}[thing]
+    if isinstance(thing, int):
+        return str(thing) if abs(thing) < _LARGEST else quoted(integer(thing))
+    if isinstance(thing, float):
+        return float.__repr__(thing) if abs(thing) < float("inf") else quoted(repr(thing))
+    if depth and isinstance(thing, list | tuple):
+        return f"[{','.join([_value(item, depth - 1) for item in thing])}]"
+    if depth and isinstance(thing, Mapping):
+        rows = [f"{_name(name)}:{_value(item, depth - 1)}" for name, item in thing.items()]
+        return f"{{{','.join(rows)}}}"
+    return quoted(value(thing))
+
+
+def _name(key: object) -> str:
+    return quoted(key if isinstance(key, str) else value(key))
