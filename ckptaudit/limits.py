@@ -19,6 +19,7 @@ class Limits:
     pickle_bytes: int = 64 * 2**20  # one pickle, read as a whole
     depth: int = 200  # nesting of containers and modules in the saved object
     repeats: int = 50_000  # further ways to a tensor or module already seen: shared lists multiply them
+    letters: int = 64_000_000  # of all names that are joined from the parts of a deep object
     extras: int = 50_000  # values that are no tensors, one by one
     key_nodes: int = 10_000  # parts of one dict key: hashing a shared tuple costs 2**depth
     header_bytes: int = 100_000_000  # of a safetensors header: the format's own cap

@@ -2,6 +2,9 @@
 
 Shapes, strides and offsets count elements the way torch counts them; sizes (`nbytes`) and positions
 (`Span`) count bytes. Every string can come from a hostile file: escape it before printing.
+
+What a checkpoint has by the ten thousand are named tuples: as frozen as a frozen dataclass, and made in
+a fifth of its time.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from types import MappingProxyType
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Path = tuple[str | int, ...]
 Kind = Literal["parameter", "buffer", "tensor", "lazy"]
@@ -61,8 +64,7 @@ DTYPE_BITS: Final[Mapping[str, int]] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Where bytes lie: `nbytes` bytes of `file` from byte `start`."""
 
     file: str
@@ -70,8 +72,7 @@ class Span:
     nbytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Storage:
+class Storage(NamedTuple):
     """A run of memory that tensors view. `span` is None where the file holds no bytes for it (meta)."""
 
     id: str
@@ -81,8 +82,7 @@ class Storage:
     span: Span | None
 
 
-@dataclass(frozen=True, slots=True)
-class TensorMeta:
+class TensorMeta(NamedTuple):
     """One tensor as it hangs in the saved object.
 
     `path` leads to it from the saved object: ("model", "conv1.weight"); `key` is its name inside its
@@ -113,8 +113,7 @@ class TensorMeta:
         return self.numel * DTYPE_BITS.get(self.dtype, 0) // 8
 
 
-@dataclass(frozen=True, slots=True)
-class ModuleMeta:
+class ModuleMeta(NamedTuple):
     """One module. `cls` and `config` are known only where the file holds them (full modules, TorchScript)."""
 
     path: str

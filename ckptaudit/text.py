@@ -16,7 +16,7 @@ _PRINTABLE_BITS = 1024
 _DIGITS = regex(r"(\d+)")
 
 # One ASCII character for each drawing character that reports use, so that columns stay in line.
-_ASCII = str.maketrans("├└│─█▏▎▍▌▋▊▉·×→…", "|`|-#.......-x>~")
+_ASCII = str.maketrans("├└│─█▏▎▍▌▋▊▉·×→≠…", "|`|-#.......-x>!~")
 
 
 def safe(text: str) -> str:

@@ -15,15 +15,15 @@ from ckptaudit.model import Checkpoint
 from ckptaudit.readers.probe import Probe
 from ckptaudit.source import LocalFile, Source
 
-# Asked in this order: the common ones first, since each costs its import, and bare pickles, which have
-# no sign of their own, last.
+# Asked in this order: the common ones first, since each costs its import; tar before the pickles, as torch
+# does; bare pickles, which have no sign of their own, last.
 READERS = (
     "torch_zip",
     "safetensors",
+    "torch_tar",
     "torch_legacy",
     "torchscript",
     "torch_export",
-    "torch_tar",
     "raw_pickle",
 )
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable
 from struct import Struct
-from typing import NamedTuple
 
 from ckptaudit.errors import UnreadableError
 from ckptaudit.limits import Limits
 from ckptaudit.model import Problem, Span
+from ckptaudit.readers.member import Member
+from ckptaudit.readers.salvage import scan
 from ckptaudit.source import Source
 
 _END = Struct("<4s4H2LH")
@@ -25,38 +26,36 @@ _LOCAL = Struct("<4s5H3L2H").unpack_from
 _MAX_COMMENT = 65_535
 _ENCRYPTED = 1
 STORED, DEFLATED = 0, 8
-
-
-class Member(NamedTuple):
-    """One entry of the central directory; `nbytes` once inflated, `packed` as it lies in the file."""
-
-    name: str
-    method: int
-    flags: int
-    crc: int
-    packed: int
-    nbytes: int
-    header: int  # position of its local header
+_new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
 
 class Archive:
-    """The central directory of `source`, in its own order.
+    """The central directory of `source`, in its own order; where it is missing, what can be found without.
 
-    Raises UnreadableError where the directory cannot be found or read: then nothing can be.
+    `cut_off` says that the file ends before its directory. Raises UnreadableError where there is neither a
+    directory nor a whole member.
     """
 
     def __init__(self, source: Source, limits: Limits) -> None:
         self.source = source
         self.limits = limits
         self.problems: list[Problem] = []
-        count, size, start = self._find_directory()
-        self.members = self._read_directory(count, size, start)
+        self.cut_off = False
+        try:
+            self.members = self._read_directory(*self._find_directory())
+        except UnreadableError as error:
+            self.members = scan(source, limits.inflated_bytes)
+            if not self.members:
+                raise
+            self.cut_off = True
+            self.problems.append(Problem("malformed-file", f"{error.where}: {error.reason}", incomplete=True))
+        self._by_name: dict[str, Member] = {}
         self._folded: dict[str, Member] = {}
         self._note_names()
 
     def find(self, name: str) -> Member | None:
         """The first member of that name, ASCII case aside: so does torch look members up."""
-        return self._folded.get(name.lower())
+        return self._by_name.get(name) or self._folded.get(name.lower())
 
     def span_of(self, member: Member) -> Span | None:
         """Where the member's bytes lie; None, with a problem noted, where the file has no such place."""
@@ -78,7 +77,7 @@ class Archive:
             self._disagree(member, f"method {method} and flags {flags:#x}, other")
         elif header[30:] != raw or name_size != len(raw):
             self._disagree(member, "another name")
-        return Span(self.source.path, start, member.packed)
+        return _new(Span, (self.source.path, start, member.packed))
 
     def read(self, member: Member, cap: int) -> bytes:
         """The member's bytes, inflated.
@@ -189,7 +188,7 @@ class Archive:
             if 0xFFFFFFFF in (packed, nbytes, header):
                 packed, nbytes, header = _wide(directory[at : at + extra_size], nbytes, packed, header)
             at += extra_size + comment_size
-            members.append(Member(name, method, flags, crc, packed, nbytes, header))
+            members.append(_new(Member, (name, method, flags, crc, packed, nbytes, header)))
         if at != size or len(members) != count:
             self.problem(
                 "malformed-file",
@@ -202,6 +201,7 @@ class Archive:
         clashes, unsafe = [], []
         for member in self.members:
             name = member.name
+            self._by_name.setdefault(name, member)
             if self._folded.setdefault(name.lower(), member) is not member:
                 clashes.append(name)
             if name[:1] == "/" or ".." in name or "\\" in name or ":" in name or "\0" in name:

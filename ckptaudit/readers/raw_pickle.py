@@ -6,13 +6,14 @@ from ckptaudit.model import Checkpoint, Span
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.hidden import looks_like_one
 from ckptaudit.readers.pickle.machine import run
-from ckptaudit.readers.pickle.memory import StorageId, Stored
+from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.policy import verdict
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.probe import Probe
 
 FORMAT = "pickle"
+_ZIP_END = 65_557  # a zip ends with 22 bytes and a comment of at most 65,535
 _MAX_MORE = 1000  # further pickles behind the first one
 
 
@@ -35,7 +36,7 @@ def read(probe: Probe) -> Checkpoint:
     stream = PickleStream(draft, probe.source)
     pickled = stream.pickle("pickle")
 
-    def locate(storage: StorageId) -> Span | None:
+    def locate(key: str, nbytes: int) -> Span | None:
         return None
 
     memory = Stored(draft, locate)
@@ -62,6 +63,13 @@ def _look_behind(draft: Draft, stream: PickleStream) -> None:
             return
         head = stream.raw(2)
         stream.position = start
+        if b"PK\x05\x06" in draft.source.read(max(start, draft.source.size - _ZIP_END), _ZIP_END):
+            draft.problem(
+                "ambiguous-format",
+                "a pickle to torch.load and pickle, a zip archive to readers that look at the end of a file",
+                draft.span(start, left),
+            )
+            return
         if not looks_like_one(head):
             draft.problem("trailing-bytes", f"{left:,} bytes after the pickle", draft.span(start, left))
             return

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from math import prod
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ckptaudit.errors import UnreadableError
 from ckptaudit.limits import Limits
@@ -22,9 +23,11 @@ from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.statedicts import modules_of
 from ckptaudit.readers.strict_json import few, is_utf8, limit_error, parse_json
 
+FORMAT: Final = "safetensors"
 _LENGTH_BYTES: Final = 8
 _SPACE: Final = b" \t\r\n"  # what JSON calls whitespace
 _METADATA: Final = "__metadata__"
+_INT: Final = {int}
 _FETCH: Final = "fetch or save the file again"
 
 # The words of safetensors, and those of torch for the same numbers.
@@ -54,10 +57,11 @@ DTYPES: Final[Mapping[str, str]] = MappingProxyType(
         "U64": "uint64",
     }
 )
+# Bits of one number as safetensors counts it: torch's word for F4 stands for two.
+_BITS: Final[Mapping[str, int]] = {name: DTYPE_BITS[word] for name, word in DTYPES.items()} | {"F4": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One tensor of the header: its bytes lie at `begin` to `end` of the data."""
 
     name: str
@@ -101,7 +105,7 @@ def read(probe: Probe) -> Checkpoint:
 
     Raises UnreadableError where the header cannot be read at all.
     """
-    draft = Draft(probe.source, "safetensors", probe.limits)
+    draft = Draft(probe.source, FORMAT, probe.limits)
     length = int.from_bytes(probe.head[:_LENGTH_BYTES], "little")
     document = _document(draft, length)
     data = _LENGTH_BYTES + length
@@ -216,7 +220,7 @@ def _entry_fault(raw: Any, limits: Limits) -> str:
         return "has no two rising data_offsets"
     if dtype == "F4" and shape and shape[-1] % 2:
         return "has dtype F4 and an odd last dimension: torch packs two numbers into each byte"
-    if _overflows(shape, DTYPE_BITS[DTYPES[dtype]] if dtype in DTYPES else 8):
+    if _overflows(shape, _BITS.get(dtype, 8)):
         return "has a shape whose bits cannot be counted in 64 bits"
     if len(raw) > 3 and _is_deeper(raw, limits.json_depth):
         return f"has fields nested deeper than the limit json_depth={limits.json_depth}"
@@ -225,7 +229,7 @@ def _entry_fault(raw: Any, limits: Limits) -> str:
 
 def _are_sizes(values: list[Any]) -> bool:
     # `type` and not isinstance: True is an int.
-    return not values or (set(map(type, values)) == {int} and min(values) >= 0 and max(values) < 2**63)
+    return not values or ({*map(type, values)} == _INT and min(values) >= 0 and max(values) < 2**63)
 
 
 def _overflows(shape: list[int], bits: int) -> bool:
@@ -251,23 +255,25 @@ def _is_deeper(value: object, levels: int) -> bool:
 
 
 def _collect(draft: Draft, entry: _Entry, data: int) -> None:
-    name, nbytes = entry.name, entry.end - entry.begin
-    dtype = DTYPES.get(entry.dtype, entry.dtype)
-    shape = entry.shape
-    if entry.dtype == "F4" and shape:  # torch counts bytes of two numbers each
+    name, word, shape, begin, end = entry
+    dtype = DTYPES.get(word, word)
+    if word == "F4" and shape:  # torch counts bytes of two numbers each
         shape = (*shape[:-1], shape[-1] // 2)
-    draft.storages[name] = Storage(name, dtype, "cpu", nbytes, draft.span(data + entry.begin, nbytes))
+    span = draft.span(data + begin, end - begin)
+    draft.storages[name] = Storage(name, dtype, "cpu", end - begin, span)
     draft.tensors[(name,)] = TensorMeta((name,), name, dtype, shape, _contiguous(shape), 0, name)
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Strides of a contiguous tensor, in elements, as torch counts them: in 64 bits that wrap around."""
-    strides = []
+    strides = [1] * len(shape)
     stride = 1
-    for size in reversed(shape):
-        strides.append(stride)
-        stride = (stride * max(size, 1) + 2**63) % 2**64 - 2**63
-    return tuple(reversed(strides))
+    for axis in range(len(shape) - 1, 0, -1):
+        stride *= shape[axis] or 1
+        if not -(2**63) <= stride < 2**63:
+            stride = (stride + 2**63) % 2**64 - 2**63
+        strides[axis - 1] = stride
+    return tuple(strides)
 
 
 # The header against the data
@@ -275,21 +281,16 @@ def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _check_sizes(draft: Draft, entries: list[_Entry], data: int) -> None:
     faults = _Faults()
-    for entry in entries:
-        word = DTYPES.get(entry.dtype)
-        nbytes = entry.end - entry.begin
-        span = draft.span(data + entry.begin, nbytes)
-        if word is None:
-            detail = f"has the dtype {few([entry.dtype])}, which is none of safetensors"
-            faults.add("malformed-file", "dtype", entry.name, detail, span)
-            continue
-        bits = DTYPE_BITS[word] if entry.dtype != "F4" else 4
-        for size in entry.shape:
-            bits *= size
-        if bits != nbytes * 8:
-            shape = few(entry.shape, 8)
-            detail = f"of {entry.dtype} [{shape}] takes {bits / 8:,.15g} bytes, its offsets span {nbytes:,}"
-            faults.add("storage-size-mismatch", "size", entry.name, detail, span)
+    for name, dtype, shape, begin, end in entries:
+        bits = _BITS.get(dtype)
+        if bits is None:
+            detail = f"has the dtype {few([dtype])}, which is none of safetensors"
+            faults.add("malformed-file", "dtype", name, detail, draft.span(data + begin, end - begin))
+        elif prod(shape) * bits != (end - begin) * 8:
+            takes = f"{prod(shape) * bits / 8:,.15g}"
+            detail = f"of {dtype} [{few(shape, 8)}] takes {takes} bytes, its offsets span {end - begin:,}"
+            span = draft.span(data + begin, end - begin)
+            faults.add("storage-size-mismatch", "size", name, detail, span)
     faults.tell(draft, incomplete=False)
 
 

@@ -16,6 +16,8 @@ _PARAMETER_NAMES = frozenset(
     + ["weight_ih_l0", "weight_hh_l0", "running_mean", "running_var", "num_batches_tracked"]
 )
 
+_LONG_KEY, _DEEPEST = 1000, 100
+
 
 class Roots:
     """The mappings, modules and optimizers met on the walk; `settle` makes StateDicts of them."""
@@ -89,15 +91,14 @@ def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[
     """
     modules = {name: ModuleMeta(name, version=version) for name, version in versions.items()}
     modules.setdefault("", ModuleMeta(""))
-    known = set()
     for key in keys:
+        if len(key) > _LONG_KEY and key.count(".") > _DEEPEST:
+            continue  # a name made to be taken apart forever
+        missing = []
         prefix = key.rpartition(".")[0]
-        if prefix in known:
-            continue
-        known.add(prefix)
-        at = prefix.find(".")
-        while at >= 0:
-            modules.setdefault(prefix[:at], ModuleMeta(prefix[:at]))
-            at = prefix.find(".", at + 1)
-        modules.setdefault(prefix, ModuleMeta(prefix))
+        while prefix not in modules:
+            missing.append(prefix)
+            prefix = prefix.rpartition(".")[0]
+        for name in reversed(missing):
+            modules[name] = ModuleMeta(name)
     return modules

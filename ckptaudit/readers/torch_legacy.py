@@ -51,10 +51,10 @@ def read(probe: Probe) -> Checkpoint:
         pickles.append(keys)
         places = _places(draft, stream, keys, references.found)
 
-    def locate(storage: StorageId) -> Span | None:
-        if storage.key not in places and pickled.fault is None and not draft.problems:
-            raise BadTensor(f"storage {storage.key!r} is not in the list of storages")
-        return places.get(storage.key)
+    def locate(key: str, nbytes: int) -> Span | None:
+        if key not in places and pickled.fault is None and not draft.problems:
+            raise BadTensor(f"storage {key!r} is not in the list of storages")
+        return places.get(key)
 
     memory = Stored(draft, locate)
     reviver = Reviver(draft, memory)

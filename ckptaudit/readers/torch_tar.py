@@ -9,12 +9,11 @@ object, which names tensors and storages by their keys.
 from __future__ import annotations
 
 import io
-import tarfile
 from typing import Any
 
 from ckptaudit.model import DTYPE_BITS, Checkpoint, Span
 from ckptaudit.readers.draft import Draft
-from ckptaudit.readers.pickle.memory import STORAGE_DTYPES, StorageId, Stored
+from ckptaudit.readers.pickle.memory import STORAGE_DTYPES, Stored
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
@@ -46,6 +45,8 @@ def is_tar(head: bytes) -> bool:
 def read(probe: Probe) -> Checkpoint:
     """Read the object, and where each storage lies; never the storages themselves."""
     draft = Draft(probe.source, FORMAT, probe.limits)
+    if probe.head.startswith(b"\x80"):
+        draft.problem("ambiguous-format", "the file is a tar archive to torch.load, and begins as a pickle does")
     members = _members(probe.source)
     streams = {name: _stream(draft, members[name], name) for name in _MEMBERS}
     objects = _Objects(draft)
@@ -94,6 +95,8 @@ class _Reader(io.RawIOBase):
 
 def _members(source: Source) -> dict[str, Span]:
     """The regular members by name, the last of each, as tarfile finds them; none of a broken archive."""
+    import tarfile  # the one format that needs it
+
     found: dict[str, Span] = {}
     try:
         with tarfile.open(fileobj=_Reader(source), mode="r:") as tar:
@@ -114,9 +117,9 @@ class _Objects:
         self._tensors: dict[str, Call] = {}
         self._rebuild = Global("torch._utils", "_rebuild_tensor", 0, 0, hands_out=False)
 
-    def locate(self, storage: StorageId) -> Span | None:
+    def locate(self, key: str, nbytes: int) -> Span | None:
         """Where the elements of a storage lie."""
-        return self._storages[storage.key][1] if storage.key in self._storages else None
+        return self._storages[key][1] if key in self._storages else None
 
     def persistent(self, pid: object, position: int) -> object:
         """What stands behind a persistent id of the object: a class, a tensor or a storage."""

@@ -7,13 +7,16 @@ without regard to ASCII case, and checksums are never looked at.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptaudit.errors import CkptAuditError, UnreadableError
 from ckptaudit.model import Checkpoint, Path, Span
-from ckptaudit.readers.archive import STORED, Archive, Member
+from ckptaudit.readers.archive import STORED, Archive
 from ckptaudit.readers.draft import Draft
-from ckptaudit.readers.pickle import hidden, interpret
-from ckptaudit.readers.pickle.machine import Pickled
-from ckptaudit.readers.pickle.memory import StorageId, Stored
+from ckptaudit.readers.member import Member
+from ckptaudit.readers.pickle import hidden, note
+from ckptaudit.readers.pickle.machine import Pickled, run
+from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.tensors import BadTensor
 from ckptaudit.readers.pickle.weights_only import accepted
@@ -79,26 +82,32 @@ def read_record(draft: Draft, records: Records, name: str, folder: str, path: Pa
         raise UnreadableError(draft.source.path, "no such record", where=name)
     data = records.archive.read(member, draft.limits.pickle_bytes)
     base = records.archive.span_of(member) if member.method == STORED else None
-    pickled = interpret(draft, data, base=base, label=name)
+    pickled = run(data, 0, draft.limits)
+    if records.archive.cut_off and pickled.fault is not None and pickled.fault.truncated:
+        pickled = replace(pickled, fault=None)  # the archive says that the file ends too early
+    note(draft, pickled, base=base, label=name)
 
-    def locate(storage: StorageId) -> Span | None:
-        record = records.find(folder + storage.key)
+    def locate(key: str, nbytes: int) -> Span | None:
+        record = records.find(folder + key)
+        if record is None and records.archive.cut_off:
+            return None
         if record is None:
-            raise BadTensor(f"no record {folder + storage.key!r} for storage {storage.key!r}")
-        if record.nbytes != storage.nbytes:
+            raise BadTensor(f"no record {folder + key!r} for storage {key!r}")
+        span = records.archive.span_of(record)
+        if record.nbytes != nbytes:
             draft.problem(
                 "storage-size-mismatch",
-                f"storage {storage.key!r} should have {storage.nbytes:,} bytes, its record has {record.nbytes:,}",
-                records.archive.span_of(record),
+                f"storage {key!r} should have {nbytes:,} bytes, its record has {record.nbytes:,}",
+                span,
             )
-        return records.archive.span_of(record) if record.method == STORED else None
+        return span if record.method == STORED else None
 
     memory = Stored(draft, locate)
     reviver = Reviver(draft, memory)
     reviver.walk(pickled.value, path)
     reviver.roots.settle()
     memory.check_bounds()
-    if pickled.fault is None and pickled.end < len(data):
+    if pickled.fault is None and pickled.end < len(data) and not records.archive.cut_off:
         rest = Span(draft.source.path, base.start + pickled.end, len(data) - pickled.end) if base else None
         draft.problem("trailing-bytes", f"{len(data) - pickled.end:,} bytes after the end of {name}", rest)
     return pickled
@@ -113,5 +122,5 @@ def _read_settings(draft: Draft, records: Records) -> None:
             draft.metadata[name] = records.archive.read(member, _SMALL).decode("utf-8", "replace").strip()
         except CkptAuditError as error:
             draft.problem("malformed-file", f"{name}: {error.reason}")
-    if "version" not in draft.metadata:
+    if "version" not in draft.metadata and not records.archive.cut_off:
         draft.problem("missing-record", "no record 'version': torch refuses the archive")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ckptaudit.errors import CkptAuditError
-from ckptaudit.readers.archive import Archive, Member
+from ckptaudit.readers.archive import Archive
 from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.member import Member
 from ckptaudit.readers.pickle import interpret
 from ckptaudit.readers.pickle.machine import run
 from ckptaudit.readers.pickle.policy import verdict

@@ -39,6 +39,7 @@ STORAGE_DTYPES = {
     "_UntypedStorage": "uint8",
 }
 _MAX_NUMEL = 2**60
+_new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
 
 class StorageId(NamedTuple):
@@ -49,11 +50,6 @@ class StorageId(NamedTuple):
     device: str
     numel: int
     view: tuple[str, int, int] | None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the whole storage."""
-        return self.numel * DTYPE_BITS[self.dtype] // 8
 
 
 def bytes_reached(tensor: TensorMeta) -> int:
@@ -67,16 +63,18 @@ def bytes_reached(tensor: TensorMeta) -> int:
 
 def storage_id(pid: object) -> StorageId:
     """Take a persistent id apart. Raises BadTensor where it is none of a storage."""
-    if type(pid) is not tuple or len(pid) not in (5, 6) or _text(pid[0]) != "storage":
+    if type(pid) is not tuple or len(pid) not in (5, 6) or (pid[0] != "storage" and _text(pid[0]) != "storage"):
         raise BadTensor("a persistent id that names no storage")
-    _, kind, key, location, numel = pid[:5]
+    kind, key, device, numel = pid[1:5]
     dtype = STORAGE_DTYPES.get(kind.name) if type(kind) is Global else None
     if dtype is None:
         raise BadTensor("a storage of a type that torch does not have")
     if type(numel) is not int or not 0 <= numel <= _MAX_NUMEL:
         raise BadTensor("a storage whose size is no sensible number")
+    if type(key) is not str or type(device) is not str:
+        key, device = _text(key), _text(device)
     view = _view(pid[5]) if len(pid) == 6 and pid[5] is not None else None
-    return StorageId(dtype, _text(key), _text(location), numel, view)
+    return _new(StorageId, (dtype, key, device, numel, view))
 
 
 def _text(value: object) -> str:
@@ -104,12 +102,12 @@ def _view(value: object) -> tuple[str, int, int]:
 
 
 class Stored:
-    """The storages of one pickle. `locate` says where the bytes of a key lie, None where they are not plain.
+    """The storages of one pickle. `locate` says where so many bytes of a key lie, None where they are not plain.
 
     It raises BadTensor where there are no bytes for the key.
     """
 
-    def __init__(self, draft: Draft, locate: Callable[[StorageId], Span | None]) -> None:
+    def __init__(self, draft: Draft, locate: Callable[[str, int], Span | None]) -> None:
         self._draft = draft
         self._locate = locate
         self._ids: dict[str, StorageId] = {}
@@ -159,19 +157,22 @@ class Stored:
         )
 
     def _make(self, found: StorageId) -> Storage:
+        dtype, key, device, numel, _ = found
+        nbytes = numel * DTYPE_BITS[dtype] // 8
         try:
-            span = self._locate(found)
+            span = self._locate(key, nbytes)
         except BadTensor as error:
             span = None
             self._draft.problem("missing-record", str(error), incomplete=True)
-        storage = Storage(found.key, found.dtype, found.device, found.nbytes, span)
-        self._draft.storages[found.key] = storage
+        storage = self._draft.storages[key] = _new(
+            Storage, (key, dtype, device, nbytes, span)
+        )
         return storage
 
     def _conflict(self, first: StorageId, found: StorageId, storage: Storage) -> Storage:
         if first.numel == 0:
             # torch does not keep an empty storage: each mention of its key makes a new one.
-            return Storage(found.key, found.dtype, found.device, found.nbytes, None)
+            return Storage(found.key, found.dtype, found.device, found.numel * DTYPE_BITS[found.dtype] // 8, None)
         if found.key not in self._lost:
             self._lost.add(found.key)
             self._draft.problem(

@@ -18,8 +18,10 @@ from ckptaudit.readers.pickle.symbols import Call
 from ckptaudit.readers.pickle.tensors import BadTensor, Memory, View, tensor_of
 from ckptaudit.readers.statedicts import Roots
 
-_SCALARS = (str, int, float, bool, type(None))
+_SCALARS = frozenset({str, int, float, bool, type(None)})
 _LONG = 1000  # a mapping of more scalars is one value, not so many
+_OWN_TENSORS: tuple[tuple[str, Kind], ...] = (("_parameters", "parameter"), ("_buffers", "buffer"))
+_UNSEEN = View("", None, (), 0, None)  # type: ignore[arg-type]
 
 
 class Place(NamedTuple):
@@ -28,15 +30,14 @@ class Place(NamedTuple):
     path: Path
     owner: Path | None = None
     in_module: bool = False
-    kind: Kind | None = None
 
-    def below(self, step: object, kind: Kind | None = None) -> Place:
-        """The place one step further in; inside a module, steps join to one dotted name."""
-        step = step if type(step) in (str, int) else str(plain(step))
+    def below(self, key: Any) -> Path:
+        """The place of a part; inside a module, steps join to one dotted name."""
+        step = key if type(key) is str or type(key) is int else str(plain(key))
         if not self.in_module:
-            return Place((*self.path, step), self.owner)
+            return (*self.path, step)
         root = self.owner or ()
-        return Place((*root, ".".join([*map(str, self.path[len(root) :]), str(step)])), root, True, kind)
+        return (*root, ".".join(map(str, (*self.path[len(root) :], step))))
 
 
 class _Visit(NamedTuple):
@@ -55,15 +56,16 @@ class Reviver:
         self._views: dict[int, View | None] = {}
         self._barren: set[int] = set()  # containers already walked that hold no tensor
         self._repeats = 0
+        self._letters = draft.limits.letters
 
-    def walk(self, value: Any, path: Path = ()) -> None:
+    def walk(self, value: object, path: Path = ()) -> None:
         """Visit `value`, which hangs at `path`, and everything in it."""
-        todo = [_Visit(0, 0, iter([(Place(path), value)]))]
+        todo = [_Visit(0, 0, self._root(path, value))]
         active = {0}
         while todo:
             visit = todo[-1]
             for place, part in visit.parts:
-                parts = self._visit(place, part, active, len(todo))
+                parts = self._enter(place, part, active, len(todo))
                 if parts is not None:
                     active.add(id(part))
                     todo.append(_Visit(id(part), len(self.draft.tensors), parts))
@@ -74,17 +76,18 @@ class Reviver:
                 if len(self.draft.tensors) == visit.before:
                     self._barren.add(visit.identity)
 
-    def _visit(
+    def _root(self, path: Path, value: Any) -> Iterator[tuple[Place, Any]]:
+        view = self._view(path, value) if type(value) is Call else None
+        if view is not None:
+            self._add(path, None, view)
+        else:
+            yield Place(path), value
+
+    def _enter(
         self, place: Place, value: Any, active: set[int], depth: int
     ) -> Iterator[tuple[Place, Any]] | None:
         """Take up a leaf, or hand back the parts of a container."""
-        kind = type(value)
-        if kind is Call:
-            view = self._view(place, value)
-            if view is not None:
-                self._add(place, view)
-                return None
-        elif kind in _SCALARS:
+        if type(value) in _SCALARS:
             self._leaf(place, value)
             return None
         if id(value) in active:
@@ -93,42 +96,22 @@ class Reviver:
             self._barren.add(id(value))
             self.draft.limit("depth", f"{show(place.path)} lies {depth} levels deep")
             return None
-        return self._enter(place, value)
-
-    def _enter(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]] | None:
         state = containers.module_state(value)
         if state is not None:
             # A module without tensors is listed wherever it hangs, unless that is without end.
-            again = id(value) in self._barren and not self._repeat(place)
+            again = id(value) in self._barren and not self._repeat(place.path)
             return None if again else self._module(place, value, state)
-        if id(value) in self._barren:
-            return None
+        return None if id(value) in self._barren else self._container(place, value)
+
+    def _container(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]] | None:
         pairs = containers.pairs_of(value)
         if pairs is not None and (len(pairs) <= _LONG or not _all_scalars(pairs.values())):
-            place = self._mapping(place, value, pairs)
-            return ((place.below(key), part) for key, part in pairs.items())
+            return self._parts(self._mapping(place, value, pairs), pairs.items())
         items, attributes = containers.items_of(value), containers.attributes_of(value)
         scalars = not attributes and _all_scalars(items)
         if scalars or type(value) is Call:
             self._leaf(place, value)
-        return None if scalars else self._parts(place, items, attributes)
-
-    def _parts(
-        self, place: Place, items: Iterable[Any], attributes: dict[Any, Any]
-    ) -> Iterator[tuple[Place, Any]]:
-        for index, part in enumerate(items):
-            yield place.below(index), part
-        for name, part in attributes.items():
-            yield place.below(name), part
-
-    def _leaf(self, place: Place, value: Any) -> None:
-        if place.in_module:
-            return
-        if len(self.draft.extras) == self.draft.limits.extras:
-            self.draft.limit("extras", f"{show(place.path)} is one more value that is no tensor")
-            self.draft.extras[place.path] = plain(value)
-        elif len(self.draft.extras) < self.draft.limits.extras:
-            self.draft.extras[place.path] = plain(value)
+        return None if scalars else self._parts(place, [*enumerate(items), *attributes.items()])
 
     def _mapping(self, place: Place, value: Any, pairs: dict[Any, Any]) -> Place:
         """Note what sort of mapping this is; its place, with the owner that it becomes itself."""
@@ -146,48 +129,73 @@ class Reviver:
         name = _dotted(place.path[len(place.owner or ()) :])
         self.roots.module(place.owner or (), containers.module_meta(name, value, state))
         for slot, kind in _OWN_TENSORS:
-            for own, part in containers.entries(state, slot):
-                yield place.below(own, kind), part
-        for own, part in state.items():
-            if type(own) is str and not own.startswith("_"):
-                yield place.below(own), part
-        for own, part in containers.entries(state, "_modules"):
-            yield place.below(own), part
+            yield from self._parts(place, containers.entries(state, slot), kind)
+        plain_attributes = (
+            (own, part) for own, part in state.items() if type(own) is str and not own.startswith("_")
+        )
+        yield from self._parts(place, plain_attributes)
+        yield from self._parts(place, containers.entries(state, "_modules"))
 
-    def _view(self, place: Place, call: Call) -> View | None:
-        identity = id(call)
-        if identity in self._views:
-            view = self._views[identity]
-            return view if view is None or self._repeat(place) else None
+    def _parts(
+        self, place: Place, pairs: Iterable[tuple[Any, Any]], kind: Kind | None = None
+    ) -> Iterator[tuple[Place, Any]]:
+        """Take up the tensors among the parts of a container, and yield everything else."""
+        below, owner, in_module = place.below, place.owner, place.in_module
+        for key, part in pairs:
+            path = below(key)
+            view = self._view(path, part) if type(part) is Call else None
+            if view is not None:
+                if kind is not None and view.kind != "lazy":
+                    view = view._replace(kind=kind)
+                self._add(path, owner, view)
+            elif not in_module:
+                yield Place(path, owner), part
+            elif type(part) not in _SCALARS and self._spell(len(str(path[-1]))):
+                yield Place(path, owner, in_module), part
+
+    def _leaf(self, place: Place, value: Any) -> None:
+        extras, cap = self.draft.extras, self.draft.limits.extras
+        if place.in_module or len(extras) > cap:
+            return
+        if len(extras) == cap:
+            self.draft.limit("extras", f"{show(place.path)} is one more value that is no tensor")
+        extras[place.path] = plain(value)
+
+    def _view(self, path: Path, call: Call) -> View | None:
+        view = self._views.get(id(call), _UNSEEN)
+        if view is not _UNSEEN:
+            return view if view is None or self._repeat(path) else None
         try:
             view = tensor_of(call, self.memory)
         except BadTensor as error:
             view = None
-            self.draft.problem("malformed-file", f"{show(place.path)}: {error}", incomplete=True)
-        self._views[identity] = view
+            self.draft.problem("malformed-file", f"{show(path)}: {error}", incomplete=True)
+        self._views[id(call)] = view
         return view
 
-    def _repeat(self, place: Place) -> bool:
+    def _repeat(self, path: Path) -> bool:
         """Whether one more way to something seen before may still be followed."""
         self._repeats += 1
         if self._repeats == self.draft.limits.repeats + 1:
-            self.draft.limit("repeats", f"{show(place.path)} is one more way to what was seen before")
+            self.draft.limit("repeats", f"{show(path)} is one more way to what was seen before")
         return self._repeats <= self.draft.limits.repeats
 
-    def _add(self, place: Place, view: View) -> None:
-        path = place.path
+    def _spell(self, letters: int) -> bool:
+        """Whether names that are joined here, not written in the file, may still grow by so much."""
+        if 0 <= self._letters < letters:
+            self.draft.limit("letters", "names joined from the parts of deep objects grow without end")
+        self._letters -= letters
+        return self._letters >= 0
+
+    def _add(self, path: Path, owner: Path | None, view: View) -> None:
         dtype, shape, stride, offset, storage, kind, grad, layout, subclass = view
-        if place.kind is not None and kind != "lazy":
-            kind = place.kind
-        if path in self.draft.tensors:
+        tensors = self.draft.tensors
+        if path in tensors:
             self.draft.problem("duplicate-name", f"two tensors are called {show(path)}")
-        key = self.roots.key(path, place.owner)
-        self.draft.tensors[path] = TensorMeta(
-            path, key, dtype, shape, stride, offset, storage.id, kind, grad, layout, subclass
-        )
-
-
-_OWN_TENSORS: tuple[tuple[str, Kind], ...] = (("_parameters", "parameter"), ("_buffers", "buffer"))
+        key = self.roots.key(path, owner)
+        if self._spell(len(key)):
+            meta = (path, key, dtype, shape, stride, offset, storage.id, kind, grad, layout, subclass)
+            tensors[path] = tuple.__new__(TensorMeta, meta)
 
 
 def _all_scalars(values: Iterable[Any]) -> bool:

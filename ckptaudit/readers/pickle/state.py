@@ -160,21 +160,25 @@ class State:
         """The outermost object under construction when a fault came, with what was ready to go into it."""
         while self.outer:
             items = self.pop_mark()
-            if self.stack and items:
-                _fold(self.stack[-1], items)
+            if self.stack and not _fold(self.stack[-1], items):
+                self.stack.pop()  # a call whose arguments were cut off
         return self.stack[0] if self.stack else None
 
 
-def _fold(target: Any, items: list[Any]) -> None:
+def _fold(target: Any, items: list[Any]) -> bool:
+    """Put `items` into the container that they were meant for; False where it is none."""
     if type(target) is list:
         target.extend(items)
-    pairs = target if type(target) is dict else None
-    if type(target) is Call:
-        target.pairs = pairs = target.pairs or {}
-    if pairs is not None:
+    elif type(target) is dict or type(target) is Call:
+        pairs = target
+        if type(target) is Call:
+            target.pairs = pairs = target.pairs or {}
         for key, value in zip(items[::2], items[1::2], strict=False):
             if type(key) in _PLAIN:
                 pairs[key] = value
+    else:
+        return False
+    return True
 
 
 def underflow() -> Fault:

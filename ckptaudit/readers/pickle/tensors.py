@@ -56,7 +56,7 @@ def tensor_of(call: Call, memory: Memory) -> View | None:
     func = call.func
     if type(func) is not Global:
         return None
-    rebuild = _REBUILD.get((func.module, func.name))
+    rebuild = _BY_MODULE.get(func.module, _NONE).get(func.name)
     if rebuild is None:
         return None
     args = call.args
@@ -82,7 +82,8 @@ def _dense(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     if len(shape) != len(stride):
         raise BadTensor(f"{len(shape)} sizes and {len(stride)} strides")
     grad = args[4] if len(args) > 4 and type(args[4]) is bool else None
-    return View(storage.dtype or "uint8", shape, stride, _size(args[1]), storage, "tensor", grad)
+    view = (storage.dtype or "uint8", shape, stride, _size(args[1]), storage, "tensor", grad, "strided", None)
+    return tuple.__new__(View, view)  # without the Python-level constructor: there are 20,000
 
 
 def _dense_v3(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
@@ -281,4 +282,10 @@ _REBUILD: dict[tuple[str, str], _Rebuild] = {
     ("torch.autograd.variable", "Variable"): _variable,
     ("torch.nn.parameter", "UninitializedParameter"): _lazy,
     ("torch.nn.parameter", "UninitializedBuffer"): _lazy,
+}
+# Looked up once for every call in the file: two lookups of strings cost less than making a pair.
+_NONE: dict[str, _Rebuild] = {}
+_BY_MODULE: dict[str, dict[str, _Rebuild]] = {
+    module: {name: rebuild for (owner, name), rebuild in _REBUILD.items() if owner == module}
+    for module, _ in _REBUILD
 }

@@ -1,0 +1,102 @@
+"""What the graph of an exported program tells: which inputs are parameters and buffers, and its modules.
+
+The JSON follows torch/_export/serde/schema.py of torch 2.13 (schema version 8) and its older forms. A
+node's `nn_module_stack` lists the modules around it, outermost first, as `key,path,class` joined by
+semicolons. A module with a single operator is described by that operator's constant arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from ckptaudit.model import ModuleMeta
+from ckptaudit.readers.statedicts import modules_of
+
+_PLAIN: Final = ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string", "as_strings")
+_TRAINING: Final = ("training", "train")  # the names that operators give the mode
+_CLASS: Final = re.compile(r"<class '(.*)'>")  # torch 2.1 wrote the repr of the class
+_AGAIN: Final = re.compile(r"@\d+$")  # a module's second call has its own path
+
+
+def transient_buffers(program: Any) -> frozenset[str]:
+    """The buffers of the graph signature that no state dict holds."""
+    found = set()
+    for spec in _list(_at(program, "graph_module", "signature", "input_specs")):
+        buffer = _at(spec, "buffer")
+        if _at(buffer, "persistent") is False and type(_at(buffer, "buffer_name")) is str:
+            found.add(buffer["buffer_name"])
+    return frozenset(found)
+
+
+def modules_in(program: Any, keys: Iterable[str], transient: Iterable[str]) -> dict[str, ModuleMeta]:
+    """The modules that tensors `keys` and the graph's nodes name, by path; `transient` buffers in their config."""
+    modules = modules_of(keys, {})
+    operators: dict[str, list[Mapping[str, object]]] = {}
+    for node in _nodes(_at(program, "graph_module", "graph")):
+        stack = _module_stack(_at(node, "metadata", "nn_module_stack"))
+        for path, cls in stack:
+            modules[path] = modules.get(path, ModuleMeta(path))._replace(cls=cls)
+        if stack:
+            operators.setdefault(stack[-1][0], []).append(_constants(node))
+    for path, settings in operators.items():
+        if all(setting == settings[0] for setting in settings[1:]):
+            modules[path] = _configured(modules[path], settings[0])
+    for key in transient:
+        owner, _, name = key.rpartition(".")
+        module = modules.setdefault(owner, ModuleMeta(owner))
+        names = [*_list((module.config or {}).get("non_persistent_buffers")), name]
+        modules[owner] = module._replace(config={**(module.config or {}), "non_persistent_buffers": sorted(names)})
+    return modules
+
+
+def _configured(module: ModuleMeta, settings: Mapping[str, object]) -> ModuleMeta:
+    config = {name: value for name, value in settings.items() if name not in _TRAINING}
+    mode = next((settings[name] for name in _TRAINING if type(settings.get(name)) is bool), None)
+    return module._replace(config=config, training=mode if type(mode) is bool else None)
+
+
+def _nodes(graph: Any) -> Iterator[Any]:
+    """All nodes, those of the graphs that control flow takes as arguments after those around them."""
+    todo = [graph]
+    while todo:
+        for node in _list(_at(todo.pop(), "nodes")):
+            yield node
+            for given in _list(_at(node, "inputs")):
+                inner = _at(given, "arg", "as_graph", "graph")
+                if inner is not None:
+                    todo.append(inner)
+
+
+def _module_stack(text: Any) -> list[tuple[str, str]]:
+    """(path, class) of each module around a node, outermost first."""
+    found = []
+    for entry in text.split(";") if type(text) is str else ():
+        parts = entry.split(",", 2)
+        if len(parts) == 3:
+            path = _AGAIN.sub("", parts[1].removeprefix("L['self']").lstrip("."))
+            cls = _CLASS.fullmatch(parts[2])
+            found.append((path, cls[1] if cls else parts[2]))
+    return found
+
+
+def _constants(node: Any) -> dict[str, object]:
+    """The arguments of a node that are plain values, by the operator's own names."""
+    found: dict[str, object] = {}
+    for given in _list(_at(node, "inputs")):
+        name, value = _at(given, "name"), _at(given, "arg")
+        for kind in _PLAIN:
+            if type(name) is str and type(value) is dict and kind in value:
+                found[name] = value[kind]
+    return found
+
+
+def _at(value: Any, *names: str) -> Any:
+    for name in names:
+        value = value.get(name) if type(value) is dict else None
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if type(value) is list else []

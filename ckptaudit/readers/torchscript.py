@@ -1,0 +1,167 @@
+"""TorchScript: torch.jit.save since torch 1.4, a zip of the module tree, its code and its constants.
+
+`data.pkl` holds the tree and refers to the records of `data/`, `constants.pkl` holds the tensors that
+the code calls `CONSTANTS.c0` and so on, and refers to those of `constants/`; a frozen module keeps all
+its weights there. Which tensor is a parameter and which a buffer is only told by `code/`. Sources:
+torch/csrc/jit/serialization/export_module.cpp and import.cpp; torch.load takes a zip with a record
+`constants.pkl` for TorchScript (torch/serialization.py), and refuses it under weights_only=True.
+"""
+
+from __future__ import annotations
+
+from ckptaudit.errors import CkptAuditError, UnreadableError, UnsupportedFormatError
+from ckptaudit.model import Checkpoint, Span
+from ckptaudit.readers.archive import STORED, Member
+from ckptaudit.readers.draft import Draft
+from ckptaudit.readers.pickle import interpret
+from ckptaudit.readers.pickle.machine import Pickled, run
+from ckptaudit.readers.pickle.memory import Stored
+from ckptaudit.readers.pickle.revive import Reviver
+from ckptaudit.readers.pickle.symbols import Persistent
+from ckptaudit.readers.pickle.tensors import BadTensor
+from ckptaudit.readers.probe import Probe
+from ckptaudit.readers.torch_zip import Records, _read_settings
+from ckptaudit.readers.torchscript_code import Code
+from ckptaudit.readers.torchscript_objects import Objects, is_script_name
+
+FORMAT = "torchscript"
+_CONSTANTS = ("CONSTANTS",)
+# Pickles that torch itself puts beside the module: inputs of a trace, and the lite interpreter's own.
+_SIDE_PICKLES = ("traced_inputs", "bytecode", "mobile_debug_handles")
+# Classes that torch registers in C++, by namespace: no code of the archive defines them.
+_TORCH_CLASSES = frozenset(
+    f"__torch__.torch.classes.{space}" for space in "quantized rnn sparse xnnpack mkldnn nnapi metal vulkan".split()
+)
+
+
+def sniff(probe: Probe) -> bool:
+    """A zip with a record `constants.pkl`, or `model.json` without `data.pkl` (before torch 1.4)."""
+    if probe.archive is None:
+        return False
+    records = Records(probe.archive)
+    member = records.find("constants.pkl")
+    # torch.load compares this one name by letter case as well.
+    return (member is not None and member.name == records.root + "constants.pkl") or _is_old(records)
+
+
+def read(probe: Probe) -> Checkpoint:
+    """Read the module tree, the constants, and what the code says of both; never the storages."""
+    if probe.archive is None:
+        raise UnreadableError(probe.source.path, "not a zip archive")
+    records = Records(probe.archive)
+    if _is_old(records):
+        raise UnsupportedFormatError(
+            probe.source.path,
+            "TorchScript of torch 1.0 to 1.3 (model.json and tensors/), which is not read",
+            remedy="load it with torch.jit.load and save it again",
+        )
+    draft = Draft(probe.source, FORMAT, probe.limits)
+    _read_module(draft, records)
+    _read_side_records(draft, records)
+    _read_settings(draft, records)
+    records.report(draft)
+    draft.weights_only = False
+    return draft.finish()
+
+
+def _is_old(records: Records) -> bool:
+    return records.find("data.pkl") is None and records.find("model.json") is not None
+
+
+def _read_module(draft: Draft, records: Records) -> None:
+    code = Code(draft, records)
+    objects = Objects(code)
+    module = _read_pickle(draft, records, "data", "")
+    try:
+        constants = _read_pickle(draft, records, "constants", "constants/").value
+    except CkptAuditError as error:
+        draft.problem("malformed-file", f"constants.pkl: {error.reason}", incomplete=True)
+        constants = ()
+    objects.adapt(module.value)
+    objects.adapt(constants)
+    memory = Stored(draft, lambda key, nbytes: _locate(draft, records, key, nbytes))
+    reviver = Reviver(draft, memory)
+    reviver.walk(module.value)
+    if type(constants) is tuple and constants:
+        reviver.walk({f"c{index}": value for index, value in enumerate(constants)}, _CONSTANTS)
+    reviver.roots.settle()
+    memory.check_bounds()
+    _drop_own_names(draft, code)
+
+
+def _read_pickle(draft: Draft, records: Records, name: str, prefix: str) -> Pickled:
+    """Interpret `<name>.pkl`; `prefix` sets its storage keys apart from those of the other pickles.
+
+    Every storage that it names counts as used, also where no tensor that we list views it. Raises
+    UnreadableError where the record cannot be had.
+    """
+    member = records.find(f"{name}.pkl")
+    if member is None:
+        raise UnreadableError(draft.source.path, "no such record", where=f"{name}.pkl")
+    data = records.archive.read(member, draft.limits.pickle_bytes)
+
+    def persistent(pid: object, position: int) -> Persistent:
+        if type(pid) is tuple and len(pid) == 5 and type(pid[2]) is str:
+            records.find(f"{name}/{pid[2]}")
+            pid = (*pid[:2], prefix + pid[2], *pid[3:])
+        return Persistent(pid, position)
+
+    base = records.archive.span_of(member) if member.method == STORED else None
+    pickled = interpret(draft, data, base=base, label=f"{name}.pkl", persistent=persistent)
+    if pickled.fault is None and pickled.end < len(data):
+        rest = Span(base.file, base.start + pickled.end, len(data) - pickled.end) if base else None
+        draft.problem("trailing-bytes", f"{len(data) - pickled.end:,} bytes after the end of {name}.pkl", rest)
+    return pickled
+
+
+def _locate(draft: Draft, records: Records, key: str, nbytes: int) -> Span | None:
+    name = key if "/" in key else f"data/{key}"
+    record = records.find(name)
+    if record is None:
+        raise BadTensor(f"no record {name!r} for storage {key!r}")
+    span = records.archive.span_of(record)
+    if record.nbytes != nbytes:
+        draft.problem(
+            "storage-size-mismatch",
+            f"storage {key!r} should have {nbytes:,} bytes, its record has {record.nbytes:,}",
+            span,
+        )
+    return span if record.method == STORED else None
+
+
+def _drop_own_names(draft: Draft, code: Code) -> None:
+    """Leave out what the archive's own code defines, and torch's C++ classes: neither imports anything."""
+    draft.globals = [
+        found
+        for found in draft.globals
+        if not is_script_name(found.module)
+        or (found.module not in _TORCH_CLASSES and code.find(found.module, found.name) is None)
+    ]
+
+
+def _read_side_records(draft: Draft, records: Records) -> None:
+    """Look into the pickles that no tensor of the module comes from, and mark what belongs to the format."""
+    for name in _SIDE_PICKLES:
+        if records.find(f"{name}.pkl") is None:
+            continue
+        try:
+            _read_pickle(draft, records, name, "")
+        except CkptAuditError as error:
+            draft.problem("malformed-file", f"{name}.pkl: {error.reason}")
+    for member in records.archive.members:
+        if member.name.startswith(f"{records.root}code/") and member.name.endswith(".debug_pkl"):
+            records.used.add(member.name)
+            _look_at_debug(draft, records, member)
+
+
+def _look_at_debug(draft: Draft, records: Records, member: Member) -> None:
+    """Source positions, which hold no name but those of torch.jit._pickle; note any other."""
+    try:
+        data = records.archive.read(member, draft.limits.pickle_bytes)
+    except CkptAuditError as error:
+        draft.problem("malformed-file", f"{member.name}: {error.reason}")
+        return
+    names = {found.module for found in run(data, 0, draft.limits).globals}
+    if names - {"torch.jit._pickle"}:
+        base = records.archive.span_of(member) if member.method == STORED else None
+        interpret(draft, data, base=base, label=member.name)
