@@ -7,10 +7,10 @@ blocks is comparing two numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ckptaudit.model import Checkpoint, ModuleMeta, StateDict, TensorMeta
+from ckptaudit.model import Checkpoint, ModuleMeta, Path, StateDict, TensorMeta
 from ckptaudit.summary import members
 from ckptaudit.text import dotted, listing, natural, ranges, template
 
@@ -73,15 +73,21 @@ def _numbered(names: list[str]) -> tuple[str, list[int]]:
     stems = {name.rstrip("0123456789") for name in names}
     stem = min(stems)
     digits = [name[len(stem) :] for name in names]
-    if len(stems) > 1 or not all(number.isascii() and number.isdigit() and len(number) < 19 for number in digits):
+    if len(stems) > 1 or not all(0 < len(number) < 19 for number in digits):
         return "", []
     return stem.rstrip(" _-."), [int(number) for number in digits]
 
 
-def tree(checkpoint: Checkpoint, chosen: StateDict | None, keep: Iterable[TensorMeta] | None = None) -> Node:
+def tree(
+    checkpoint: Checkpoint,
+    chosen: StateDict | None,
+    keep: Iterable[TensorMeta] | None = None,
+    repeats: Container[Path] = (),
+) -> Node:
     """The module tree of one state dict, or of all that is no optimizer where `chosen` is None.
 
-    `keep` narrows it to some of its tensors, and to the modules above them.
+    `keep` narrows it to some of its tensors, and to the modules above them. A tensor in `repeats` (a
+    second name of tied memory, say) is alike only to others that are.
     """
     root = Node("")
     found = members(checkpoint)
@@ -95,7 +101,7 @@ def tree(checkpoint: Checkpoint, chosen: StateDict | None, keep: Iterable[Tensor
                 above = (dotted(state_dict.root),) if state_dict.root else ()
                 _grow(checkpoint, root, above, state_dict.modules, found[state_dict.root], wanted)
         _grow(checkpoint, root, (), {}, found.get(None, ()), wanted)
-    _sign(root)
+    _sign(root, repeats)
     return root
 
 
@@ -105,7 +111,7 @@ def _grow(
     above: tuple[str, ...],
     modules: Mapping[str, ModuleMeta],
     tensors: Iterable[TensorMeta],
-    wanted: set[tuple[str | int, ...]] | None,
+    wanted: set[Path] | None,
 ) -> None:
     """Hang one state dict under `root`."""
     index: dict[tuple[str, ...], Node] = {(): root}
@@ -121,7 +127,8 @@ def _grow(
         if wanted is not None and parent.meta is None:
             parent.meta = modules.get(".".join(parents))
         storage = checkpoint.storages.get(tensor.storage)
-        parent.children.append(Node(name, parent, tensor=tensor, device="" if storage is None else storage.device))
+        device = "" if storage is None else storage.device
+        parent.children.append(Node(name, parent, tensor=tensor, device=device))
 
 
 def split(key: str) -> tuple[str, ...]:
@@ -141,7 +148,7 @@ def _node(index: dict[tuple[str, ...], Node], names: tuple[str, ...]) -> Node:
     return node
 
 
-def _sign(root: Node) -> None:
+def _sign(root: Node, repeats: Container[Path]) -> None:
     numbers: dict[object, int] = {}
     stack, order = [root], []
     while stack:
@@ -149,7 +156,9 @@ def _sign(root: Node) -> None:
         order.append(node)
         stack += node.children
     for node in reversed(order):
-        kind: object = leaf(node) if node.tensor else node.meta and node.meta.cls
+        kind: object = node.meta and node.meta.cls
+        if node.tensor is not None:
+            kind = (leaf(node), node.tensor.path in repeats)
         below = tuple(sorted((child.name, child.signature) for child in node.children))
         node.signature = numbers.setdefault((kind, below), len(numbers))
 
@@ -184,17 +193,21 @@ def folds(siblings: list[Node], apart: Iterable[Node] = ()) -> list[Fold]:
     for fold in _families([node for node in siblings if node not in alone]):
         for node in (*fold.members, *fold.odd):
             fold_of[node] = fold
-    result: list[Fold] = []
+    result: list[Fold | list[Node]] = []
+    run: list[Node] = []
     for node in siblings:
         if node not in fold_of:
-            last = result[-1].members if result else ()
-            if last and last[0] not in fold_of and not alone & {node, *last[:1]} and _alike_modules(last[0], node):
-                result[-1] = Fold((*last, node))
+            # One list per run: adding to a tuple would copy it again for each of its members.
+            if run and not alone & {node, run[-1]} and _alike_modules(run[-1], node):
+                run.append(node)
             else:
-                result.append(Fold((node,)))
-        elif node is fold_of[node].members[0]:
+                run = [node]
+                result.append(run)
+            continue
+        run = []
+        if node is fold_of[node].members[0]:
             result.append(fold_of[node])
-    return result
+    return [item if isinstance(item, Fold) else Fold(tuple(item)) for item in result]
 
 
 def _alike_modules(one: Node, other: Node) -> bool:
@@ -215,24 +228,19 @@ def _family(family: list[Node]) -> Iterator[Fold]:
     groups: dict[int, list[Node]] = {}
     for node in family:
         groups.setdefault(node.signature, []).append(node)
-    large = sorted((group for group in groups.values() if len(group) > 2), key=len, reverse=True)
-    # Half of a family or more, or two of three, is the rule; what differs from it is the exception.
-    rest = [node for group in groups.values() if len(group) <= 2 for node in group]
-    if not large and len(family) == 3 and len(groups) == 2:
-        large = [group for group in groups.values() if len(group) == 2]
-        rest = [group[0] for group in groups.values() if len(group) == 1]
+    least = 2 if len(family) == 3 else 3
+    large = sorted((group for group in groups.values() if len(group) >= least), key=len, reverse=True)
+    rest = [node for group in groups.values() if len(group) < least for node in group]
     for place, group in enumerate(large):
+        # What half of a family or more have in common is the rule, and what differs from it the exception.
         rule = place == 0 and len(group) * 2 >= len(family)
-        names = {name for name, _ in leaves(group[0])} if rule else set()
-        odd = tuple(node for node in rest if rule and _resembles(node, names))
-        yield Fold(tuple(group), odd)
+        yield Fold(tuple(group), tuple(node for node in rest if rule and _nearly(node, group[0])))
 
 
-def _resembles(node: Node, names: set[str]) -> bool:
-    if node.tensor is not None:
-        return True
-    own = {name for name, _ in leaves(node)}
-    return 2 * len(own & names) >= len(own | names)
+def _nearly(node: Node, rule: Node) -> bool:
+    """Whether two modules have most names below them in common, and differ in something to be told."""
+    here, there = dict(leaves(node)), dict(leaves(rule))
+    return here != there and 2 * len(here.keys() & there.keys()) >= len(here.keys() | there.keys())
 
 
 def leaves(node: Node) -> Iterator[tuple[str, Leaf]]:
@@ -242,7 +250,8 @@ def leaves(node: Node) -> Iterator[tuple[str, Leaf]]:
         prefix, here = stack.pop()
         if here.tensor is not None:
             yield prefix, leaf(here)
-        stack += [(f"{prefix}.{child.name}" if prefix else child.name, child) for child in reversed(here.children)]
+        above = f"{prefix}." if prefix else ""
+        stack += [(above + child.name, child) for child in reversed(here.children)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ def owner_of(checkpoint: Checkpoint) -> Callable[[Path], StateDict | None]:
 
 def members(checkpoint: Checkpoint) -> dict[Path | None, list[TensorMeta]]:
     """Tensors by the root of their state dict, in file order; under None those that are in none."""
-    found: dict[Path | None, list[TensorMeta]] = {state_dict.root: [] for state_dict in checkpoint.state_dicts}
+    found: dict[Path | None, list[TensorMeta]] = {known.root: [] for known in checkpoint.state_dicts}
     owner = owner_of(checkpoint)
     for path, tensor in checkpoint.tensors.items():
         rows = found.get(path[:-1])
@@ -177,7 +177,8 @@ def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
         rows = [tensor for root, group in found.items() if _role(roles, root) == role for tensor in group]
         if rows:
             counted = [tensor for tensor in rows if _is_parameter(tensor)]
-            sizes |= {shape: prod(shape) for shape in {tensor.shape for tensor in counted} if shape is not None}
+            shapes = {tensor.shape for tensor in counted}
+            sizes |= {shape: prod(shape) for shape in shapes if shape is not None}
             return {tensor.path: sizes[tensor.shape] for tensor in counted}
     return {}
 

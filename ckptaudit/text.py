@@ -131,8 +131,10 @@ def _pieces(thing: object, width: int, depth: int) -> Iterator[str]:
         yield str(thing)
 
 
-def _container(thing: dict[object, object] | list[object] | tuple[object, ...], width: int, depth: int) -> Iterator[str]:
-    opening, closing = {dict: "{}", list: "[]"}.get(type(thing), "()")
+def _container(
+    thing: dict[object, object] | list[object] | tuple[object, ...], width: int, depth: int
+) -> Iterator[str]:
+    opening, closing = {dict: ("{", "}"), list: ("[", "]")}.get(type(thing), ("(", ")"))
     yield opening
     for place, item in enumerate(thing):
         if place:

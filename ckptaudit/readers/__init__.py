@@ -6,7 +6,10 @@ and put its name into READERS before any format whose `sniff` would take its fil
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -37,7 +40,21 @@ def read(path: str | os.PathLike[str], limits: Limits | None = None) -> Checkpoi
     name = os.fspath(path)
     if os.path.isdir(name):
         name = _reader("sharded").find_index(name)
-    return _read_file(name, limits or Limits(), whole=True)
+    with _no_collections():
+        return _read_file(name, limits or Limits(), whole=True)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    # A large file becomes millions of small objects that all stay: to look for cycles among them again and
+    # again takes as long as the reading itself.
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def read_source(source: Source, limits: Limits, *, whole: bool = True) -> Checkpoint:

@@ -21,7 +21,7 @@ from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.machine import run
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.statedicts import modules_of
-from ckptaudit.readers.strict_json import few, is_utf8, limit_error, parse_json
+from ckptaudit.readers.strict_json import counted, few, is_utf8, limit_error, parse_json
 
 FORMAT: Final = "safetensors"
 _LENGTH_BYTES: Final = 8
@@ -78,8 +78,11 @@ class _Faults:
         self._found: dict[tuple[str, str], tuple[str, Span, list[str]]] = {}
 
     def add(self, code: str, kind: str, name: str, detail: str, span: Span) -> None:
-        first = f"tensor {few([name])} {detail}"
-        self._found.setdefault((code, kind), (first, span, []))[2].append(name)
+        known = self._found.get((code, kind))
+        if known:
+            known[2].append(name)
+        else:
+            self._found[code, kind] = (f"tensor {few([name])} {detail}", span, [name])
 
     def tell(self, draft: Draft, *, incomplete: bool) -> None:
         for (code, _), (first, span, names) in self._found.items():
@@ -111,9 +114,7 @@ def read(probe: Probe) -> Checkpoint:
     data = _LENGTH_BYTES + length
     draft.metadata.update(_metadata(draft, document.pop(_METADATA, None)))
     faults = _Faults()
-    entries = [
-        entry for name, raw in document.items() if (entry := _entry(draft, faults, name, raw)) is not None
-    ]
+    entries = _entries(draft, faults, document)
     faults.tell(draft, incomplete=True)
     for entry in entries:
         _collect(draft, entry, data)
@@ -195,17 +196,24 @@ def _metadata(draft: Draft, raw: object) -> dict[str, str]:
     return {name: value for name, value in raw.items() if isinstance(value, str)}
 
 
-def _entry(draft: Draft, faults: _Faults, name: str, raw: Any) -> _Entry | None:
-    """The tensor that `raw` describes; None, with a fault, where it describes none."""
-    fault = _entry_fault(raw, draft.limits)
-    if len(name) > draft.limits.name_bytes:
-        fault = f"has a name of {len(name):,} characters (limit name_bytes={draft.limits.name_bytes})"
-    if fault:
-        code = "limit-reached" if "limit " in fault else "malformed-file"
-        faults.add(code, fault, name, fault, draft.span(0, _LENGTH_BYTES))
-        return None
-    begin, end = raw["data_offsets"]
-    return _Entry(name, raw["dtype"], tuple(raw["shape"]), begin, end)
+def _entries(draft: Draft, faults: _Faults, document: Mapping[str, Any]) -> list[_Entry]:
+    """The tensors that the header describes; what describes none is a fault."""
+    limits, header, entries = draft.limits, draft.span(_LENGTH_BYTES, 0), []
+    for name, raw in document.items():
+        fault = _entry_fault(raw, limits)
+        if len(name) > limits.name_bytes:
+            fault = f"has too long a name: {_reached('name_bytes', limits)}"
+        if fault:
+            code = "limit-reached" if "--limit" in fault else "malformed-file"
+            faults.add(code, fault, name, fault, header)
+        else:
+            begin, end = raw["data_offsets"]
+            entries.append(_Entry(name, raw["dtype"], tuple(raw["shape"]), begin, end))
+    return entries
+
+
+def _reached(name: str, limits: Limits) -> str:
+    return f"the limit {name}={getattr(limits, name)} was reached (raise it with --limit {name}=N)"
 
 
 def _entry_fault(raw: Any, limits: Limits) -> str:
@@ -218,12 +226,14 @@ def _entry_fault(raw: Any, limits: Limits) -> str:
         return "has no shape of whole numbers from 0 to 2**63-1"
     if type(offsets) is not list or len(offsets) != 2 or not _are_sizes(offsets) or offsets[0] > offsets[1]:
         return "has no two rising data_offsets"
+    if len(shape) > limits.depth:
+        return f"has too many dimensions: {_reached('depth', limits)}"
     if dtype == "F4" and shape and shape[-1] % 2:
         return "has dtype F4 and an odd last dimension: torch packs two numbers into each byte"
     if _overflows(shape, _BITS.get(dtype, 8)):
         return "has a shape whose bits cannot be counted in 64 bits"
     if len(raw) > 3 and _is_deeper(raw, limits.json_depth):
-        return f"has fields nested deeper than the limit json_depth={limits.json_depth}"
+        return f"has fields nested too deeply: {_reached('json_depth', limits)}"
     return ""
 
 
@@ -316,7 +326,7 @@ def _check_data(draft: Draft, entries: list[_Entry], data: int, *, all_listed: b
         draft.problem("malformed-file", detail, span)
     if all_listed and reach < held:
         span = draft.span(data + reach, held - reach)
-        draft.problem("trailing-bytes", f"{held - reach:,} bytes after the last tensor belong to none", span)
+        draft.problem("trailing-bytes", f"the last {held - reach:,} bytes belong to no tensor", span)
     if reach > held:
         outside = [entry.name for entry in ordered if entry.end > held]
         _tell_short(draft, outside, held, reach, torn=bool(holes or overlaps))
@@ -328,7 +338,7 @@ def _tell_short(draft: Draft, names: list[str], held: int, reach: int, *, torn: 
     if torn:
         draft.problem("tensor-outside-storage", f"{end}: {few(names)} lie outside", span, incomplete=True)
     else:
-        detail = f"the file is truncated: {end}; {len(names):,} tensors are cut off, from {few(names[:1])} on"
+        detail = f"the file is truncated: {end}; {counted(names, 'tensor')} cut off, from {few(names[:1])} on"
         draft.problem("malformed-file", detail, span, incomplete=True)
 
 
@@ -363,8 +373,8 @@ def _modules(draft: Draft) -> Mapping[str, ModuleMeta]:
         if levels > limits.depth:
             draft.limit("depth", f"the modules of tensor {few([str(path[0])])} are not listed")
             break
-        if weight > limits.header_bytes:
-            draft.limit("header_bytes", "the paths of the modules take more bytes than that")
+        if weight > limits.letters:
+            draft.limit("letters", "the paths of the modules are too long to be listed")
             break
         parents[parent] = None
     return modules_of((f"{parent}." for parent in parents), {})

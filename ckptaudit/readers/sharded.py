@@ -19,7 +19,7 @@ from ckptaudit.errors import CkptAuditError, NotFetchedError, UnreadableError
 from ckptaudit.model import Checkpoint, Path, StateDict, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.probe import Probe
-from ckptaudit.readers.strict_json import few, limit_error, parse_json
+from ckptaudit.readers.strict_json import counted, few, limit_error, parse_json
 
 FORMAT: Final = "sharded"
 # What a loader takes from a folder, in the order of transformers' from_pretrained; the last row is
@@ -123,14 +123,14 @@ def _weight_map(draft: Draft, raw: Mapping[str, Any]) -> tuple[list[str], dict[s
         else:
             weight_map[key] = posixpath.normpath(shard)
     if wrong:
-        detail = f"the index gives no file name for {len(wrong):,} tensors: {few(wrong)}"
+        detail = f"the index gives no file name for {counted(wrong, 'tensor')}: {few(wrong)}"
         draft.problem("index-mismatch", detail, incomplete=True)
     if outside:
         detail = f"the index points out of its folder, and was not followed: {few(sorted(outside))}"
         draft.problem("index-mismatch", detail, incomplete=True)
     shards = list(dict.fromkeys(weight_map.values()))
     if len(shards) > draft.limits.shards:
-        draft.limit("shards", f"the index names {len(shards):,} files")
+        draft.limit("shards", f"the index names {counted(shards, 'file')}")
         shards = shards[: draft.limits.shards]
     return shards, weight_map
 
@@ -161,10 +161,10 @@ def _read_shards(
         except CkptAuditError as error:
             draft.problem("malformed-file", f"shard {few([shard])} was not read: {error}", incomplete=True)
     if absent:
-        detail = f"the index names {len(absent):,} files that are not there: {few(absent)}"
+        detail = f"{counted(absent, 'file')} named by the index but not there: {few(absent)}"
         draft.problem("index-mismatch", detail, incomplete=True)
     if unfetched:
-        detail = f"{len(unfetched):,} shards are git-LFS pointers, run git lfs pull: {few(unfetched)}"
+        detail = f"{counted(unfetched, 'shard')} not fetched from git-LFS, run git lfs pull: {few(unfetched)}"
         draft.problem("not-fetched", detail, incomplete=True)
     return found
 
@@ -216,7 +216,7 @@ class _Merge:
         """Write the state dicts, and tell which names stand in several shards."""
         self._draft.state_dicts.extend(self._roots.values())
         if self._twice:
-            detail = f"{len(self._twice):,} tensors stand in more than one shard: {few(self._twice)}"
+            detail = f"{counted(self._twice, 'tensor')} in more than one shard: {few(self._twice)}"
             self._draft.problem("duplicate-name", detail)
 
 
@@ -236,12 +236,12 @@ def _compare(
     moved = [key for key, shard in weight_map.items() if key in found and shard not in found[key]]
     unlisted = [key for key in found if key not in weight_map]
     for keys, what in (
-        (missing, "that the index names are in no shard"),
-        (moved, "are in another shard than the index says"),
-        (unlisted, "are in a shard but not in the index"),
+        (missing, "named by the index but in no shard"),
+        (moved, "in another shard than the index says"),
+        (unlisted, "in a shard but not in the index"),
     ):
         if keys:
-            draft.problem("index-mismatch", f"{len(keys):,} tensors {what}: {few(keys)}")
+            draft.problem("index-mismatch", f"{counted(keys, 'tensor')} {what}: {few(keys)}")
 
 
 def _take_metadata(draft: Draft, raw: object) -> None:

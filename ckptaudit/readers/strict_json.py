@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from math import isfinite
 from typing import Any
 
@@ -18,7 +18,8 @@ def parse_json(path: str, text: str, limits: Limits, *, where: str) -> tuple[Any
     Raises json.JSONDecodeError where it is no JSON, UnreadableError where it costs more than `limits`
     allow or holds a number that no 64-bit reader takes.
     """
-    if sum(map(text.count, ",:[{")) > limits.objects:
+    # A name in an object costs as much as two values: its text and its place in the dict.
+    if sum(map(text.count, ",::[{")) > limits.objects:
         raise limit_error(path, "objects", limits, "more values than that in the JSON", where)
     repeated: list[str] = []
 
@@ -85,6 +86,11 @@ def few(names: Iterable[object], most: int = 3) -> str:
     shown = [name if isinstance(name, int) else repr(_shortened(str(name))) for name in found[:most]]
     more = f" and {len(found) - most:,} more" if len(found) > most else ""
     return ", ".join(map(str, shown)) + more
+
+
+def counted(names: Sized, noun: str) -> str:
+    """How many there are: "1 tensor", "2 tensors"."""
+    return f"{len(names):,} {noun}" + ("" if len(names) == 1 else "s")
 
 
 def _shortened(name: str) -> str:

@@ -11,27 +11,31 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from ckptaudit.model import ModuleMeta
+from ckptaudit.model import Kind, ModuleMeta
 from ckptaudit.readers.statedicts import modules_of
 
-_PLAIN: Final = ("as_int", "as_ints", "as_float", "as_floats", "as_bool", "as_bools", "as_string", "as_strings")
+_KINDS: Final[tuple[Kind, ...]] = ("parameter", "buffer")
+_PLAIN: Final = tuple(f"as_{kind}{many}" for kind in ("int", "float", "bool", "string") for many in ("", "s"))
+_SCALARS: Final = (int, float, bool, str)
+_LONG: Final = 16  # values of one setting
 _TRAINING: Final = ("training", "train")  # the names that operators give the mode
 _CLASS: Final = re.compile(r"<class '(.*)'>")  # torch 2.1 wrote the repr of the class
 _AGAIN: Final = re.compile(r"@\d+$")  # a module's second call has its own path
 
 
-def transient_buffers(program: Any) -> frozenset[str]:
-    """The buffers of the graph signature that no state dict holds."""
-    found = set()
-    for spec in _list(_at(program, "graph_module", "signature", "input_specs")):
-        buffer = _at(spec, "buffer")
-        if _at(buffer, "persistent") is False and type(_at(buffer, "buffer_name")) is str:
-            found.add(buffer["buffer_name"])
-    return frozenset(found)
+def signature_of(program: Any) -> dict[str, Kind]:
+    """The parameters and buffers that the program takes, by name."""
+    found: dict[str, Kind] = {}
+    for spec in _specs(program):
+        for kind in _KINDS:
+            name = _at(spec, kind, f"{kind}_name")
+            if type(name) is str:
+                found[name] = kind
+    return found
 
 
-def modules_in(program: Any, keys: Iterable[str], transient: Iterable[str]) -> dict[str, ModuleMeta]:
-    """The modules that tensors `keys` and the graph's nodes name, by path; `transient` buffers in their config."""
+def modules_in(program: Any, keys: Iterable[str]) -> dict[str, ModuleMeta]:
+    """The modules that the names of tensors, `keys`, and the graph's nodes tell, by path."""
     modules = modules_of(keys, {})
     operators: dict[str, list[Mapping[str, object]]] = {}
     for node in _nodes(_at(program, "graph_module", "graph")):
@@ -43,12 +47,27 @@ def modules_in(program: Any, keys: Iterable[str], transient: Iterable[str]) -> d
     for path, settings in operators.items():
         if all(setting == settings[0] for setting in settings[1:]):
             modules[path] = _configured(modules[path], settings[0])
-    for key in transient:
-        owner, _, name = key.rpartition(".")
-        module = modules.setdefault(owner, ModuleMeta(owner))
-        names = [*_list((module.config or {}).get("non_persistent_buffers")), name]
-        modules[owner] = module._replace(config={**(module.config or {}), "non_persistent_buffers": sorted(names)})
+    for owner, names in _transient(program).items():
+        module = modules.get(owner, ModuleMeta(owner))
+        modules[owner] = module._replace(
+            config={**(module.config or {}), "non_persistent_buffers": sorted(names)}
+        )
     return modules
+
+
+def _transient(program: Any) -> dict[str, set[str]]:
+    """The buffers of the signature that no state dict holds, by the module that has them."""
+    found: dict[str, set[str]] = {}
+    for spec in _specs(program):
+        key = _at(spec, "buffer", "buffer_name")
+        if _at(spec, "buffer", "persistent") is False and type(key) is str:
+            owner, _, name = key.rpartition(".")
+            found.setdefault(owner, set()).add(name)
+    return found
+
+
+def _specs(program: Any) -> list[Any]:
+    return _list(_at(program, "graph_module", "signature", "input_specs"))
 
 
 def _configured(module: ModuleMeta, settings: Mapping[str, object]) -> ModuleMeta:
@@ -87,9 +106,15 @@ def _constants(node: Any) -> dict[str, object]:
     for given in _list(_at(node, "inputs")):
         name, value = _at(given, "name"), _at(given, "arg")
         for kind in _PLAIN:
-            if type(name) is str and type(value) is dict and kind in value:
+            if type(name) is str and _is_setting(_at(value, kind)):
                 found[name] = value[kind]
     return found
+
+
+def _is_setting(value: Any) -> bool:
+    if type(value) is list:
+        return len(value) <= _LONG and all(type(part) in _SCALARS for part in value)
+    return type(value) in _SCALARS
 
 
 def _at(value: Any, *names: str) -> Any:

@@ -15,7 +15,7 @@ from ckptaudit.readers.pickle.memory import StorageId, Stored, storage_id
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.symbols import Persistent
-from ckptaudit.readers.pickle.tensors import BadTensor
+from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.pickle.weights_only import accepted
 from ckptaudit.readers.probe import Probe
 
@@ -53,7 +53,7 @@ def read(probe: Probe) -> Checkpoint:
 
     def locate(key: str, nbytes: int) -> Span | None:
         if key not in places and pickled.fault is None and not draft.problems:
-            raise BadTensor(f"storage {key!r} is not in the list of storages")
+            raise TensorError(f"storage {key!r} is not in the list of storages")
         return places.get(key)
 
     memory = Stored(draft, locate)
@@ -82,7 +82,7 @@ class _References:
             return pid[1]  # the class itself; torch only compares its source
         try:
             storage = storage_id(pid)
-        except BadTensor:
+        except TensorError:
             return Persistent(pid, position)  # the tensor that wants it says what is wrong
         self.found.setdefault(storage.key, storage)
         return Persistent(pid, position)

@@ -46,7 +46,9 @@ def read(probe: Probe) -> Checkpoint:
     """Read the object, and where each storage lies; never the storages themselves."""
     draft = Draft(probe.source, FORMAT, probe.limits)
     if probe.head.startswith(b"\x80"):
-        draft.problem("ambiguous-format", "the file is a tar archive to torch.load, and begins as a pickle does")
+        draft.problem(
+            "ambiguous-format", "the file is a tar archive to torch.load, and begins as a pickle does"
+        )
     members = _members(probe.source)
     streams = {name: _stream(draft, members[name], name) for name in _MEMBERS}
     objects = _Objects(draft)

@@ -18,7 +18,7 @@ from ckptaudit.readers.pickle import hidden, note
 from ckptaudit.readers.pickle.machine import Pickled, run
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
-from ckptaudit.readers.pickle.tensors import BadTensor
+from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.pickle.weights_only import accepted
 from ckptaudit.readers.probe import Probe
 
@@ -92,8 +92,10 @@ def read_record(draft: Draft, records: Records, name: str, folder: str, path: Pa
         if record is None and records.archive.cut_off:
             return None
         if record is None:
-            raise BadTensor(f"no record {folder + key!r} for storage {key!r}")
+            raise TensorError(f"no record {folder + key!r} for storage {key!r}")
         span = records.archive.span_of(record)
+        if record.nbytes != nbytes and records.archive.cut_off:
+            return None
         if record.nbytes != nbytes:
             draft.problem(
                 "storage-size-mismatch",

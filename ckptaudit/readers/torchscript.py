@@ -9,16 +9,19 @@ torch/csrc/jit/serialization/export_module.cpp and import.cpp; torch.load takes 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptaudit.errors import CkptAuditError, UnreadableError, UnsupportedFormatError
 from ckptaudit.model import Checkpoint, Span
-from ckptaudit.readers.archive import STORED, Member
+from ckptaudit.readers.archive import STORED
 from ckptaudit.readers.draft import Draft
-from ckptaudit.readers.pickle import interpret
+from ckptaudit.readers.member import Member
+from ckptaudit.readers.pickle import interpret, note
 from ckptaudit.readers.pickle.machine import Pickled, run
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.symbols import Persistent
-from ckptaudit.readers.pickle.tensors import BadTensor
+from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.torch_zip import Records, _read_settings
 from ckptaudit.readers.torchscript_code import Code
@@ -29,19 +32,18 @@ _CONSTANTS = ("CONSTANTS",)
 # Pickles that torch itself puts beside the module: inputs of a trace, and the lite interpreter's own.
 _SIDE_PICKLES = ("traced_inputs", "bytecode", "mobile_debug_handles")
 # Classes that torch registers in C++, by namespace: no code of the archive defines them.
-_TORCH_CLASSES = frozenset(
-    f"__torch__.torch.classes.{space}" for space in "quantized rnn sparse xnnpack mkldnn nnapi metal vulkan".split()
-)
+_NAMESPACES = ("quantized", "rnn", "sparse", "xnnpack", "mkldnn", "nnapi", "metal", "vulkan")
+_TORCH_CLASSES = frozenset(f"__torch__.torch.classes.{space}" for space in _NAMESPACES)
 
 
 def sniff(probe: Probe) -> bool:
-    """A zip with a record `constants.pkl`, or `model.json` without `data.pkl` (before torch 1.4)."""
+    """A zip with a record `constants.pkl`, or of before torch 1.4; with its end missing, `data.pkl` tells."""
     if probe.archive is None:
         return False
     records = Records(probe.archive)
-    member = records.find("constants.pkl")
-    # torch.load compares this one name by letter case as well.
-    return (member is not None and member.name == records.root + "constants.pkl") or _is_old(records)
+    if records.find("constants.pkl") is not None or _is_old(records):
+        return True
+    return probe.archive.cut_off and _begins_with_script_object(probe, records)
 
 
 def read(probe: Probe) -> Checkpoint:
@@ -64,6 +66,12 @@ def read(probe: Probe) -> Checkpoint:
     return draft.finish()
 
 
+def _begins_with_script_object(probe: Probe, records: Records) -> bool:
+    member = records.find("data.pkl")
+    span = records.archive.span_of(member) if member is not None else None
+    return span is not None and probe.source.read(span.start, 12) == b"\x80\x02c__torch__"
+
+
 def _is_old(records: Records) -> bool:
     return records.find("data.pkl") is None and records.find("model.json") is not None
 
@@ -72,11 +80,7 @@ def _read_module(draft: Draft, records: Records) -> None:
     code = Code(draft, records)
     objects = Objects(code)
     module = _read_pickle(draft, records, "data", "")
-    try:
-        constants = _read_pickle(draft, records, "constants", "constants/").value
-    except CkptAuditError as error:
-        draft.problem("malformed-file", f"constants.pkl: {error.reason}", incomplete=True)
-        constants = ()
+    constants = _read_constants(draft, records)
     objects.adapt(module.value)
     objects.adapt(constants)
     memory = Stored(draft, lambda key, nbytes: _locate(draft, records, key, nbytes))
@@ -87,6 +91,15 @@ def _read_module(draft: Draft, records: Records) -> None:
     reviver.roots.settle()
     memory.check_bounds()
     _drop_own_names(draft, code)
+
+
+def _read_constants(draft: Draft, records: Records) -> object:
+    try:
+        return _read_pickle(draft, records, "constants", "constants/").value
+    except CkptAuditError as error:
+        if not records.archive.cut_off:
+            draft.problem("malformed-file", f"constants.pkl: {error.reason}", incomplete=True)
+        return ()
 
 
 def _read_pickle(draft: Draft, records: Records, name: str, prefix: str) -> Pickled:
@@ -107,18 +120,26 @@ def _read_pickle(draft: Draft, records: Records, name: str, prefix: str) -> Pick
         return Persistent(pid, position)
 
     base = records.archive.span_of(member) if member.method == STORED else None
-    pickled = interpret(draft, data, base=base, label=f"{name}.pkl", persistent=persistent)
-    if pickled.fault is None and pickled.end < len(data):
+    pickled = run(data, 0, draft.limits, persistent)
+    cut_off = records.archive.cut_off
+    if cut_off and pickled.fault is not None and pickled.fault.truncated:
+        pickled = replace(pickled, fault=None)  # the archive says that the file ends too early
+    note(draft, pickled, base=base, label=f"{name}.pkl")
+    if pickled.fault is None and pickled.end < len(data) and not cut_off:
         rest = Span(base.file, base.start + pickled.end, len(data) - pickled.end) if base else None
-        draft.problem("trailing-bytes", f"{len(data) - pickled.end:,} bytes after the end of {name}.pkl", rest)
+        draft.problem(
+            "trailing-bytes", f"{len(data) - pickled.end:,} bytes after the end of {name}.pkl", rest
+        )
     return pickled
 
 
 def _locate(draft: Draft, records: Records, key: str, nbytes: int) -> Span | None:
     name = key if "/" in key else f"data/{key}"
     record = records.find(name)
+    if record is None and records.archive.cut_off:
+        return None
     if record is None:
-        raise BadTensor(f"no record {name!r} for storage {key!r}")
+        raise TensorError(f"no record {name!r} for storage {key!r}")
     span = records.archive.span_of(record)
     if record.nbytes != nbytes:
         draft.problem(
@@ -148,10 +169,12 @@ def _read_side_records(draft: Draft, records: Records) -> None:
             _read_pickle(draft, records, name, "")
         except CkptAuditError as error:
             draft.problem("malformed-file", f"{name}.pkl: {error.reason}")
+    code = f"{records.root}code/"
     for member in records.archive.members:
-        if member.name.startswith(f"{records.root}code/") and member.name.endswith(".debug_pkl"):
+        if member.name.startswith(code) and member.name.endswith((".py", ".debug_pkl")):
             records.used.add(member.name)
-            _look_at_debug(draft, records, member)
+            if member.name.endswith(".debug_pkl"):
+                _look_at_debug(draft, records, member)
 
 
 def _look_at_debug(draft: Draft, records: Records, member: Member) -> None:

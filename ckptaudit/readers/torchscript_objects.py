@@ -70,7 +70,9 @@ def _open(call: Call) -> None:
 
 def _unwrapped(value: Any) -> Any:
     hops = 0
-    while type(value) is Call and type(value.func) is Global and value.func.module == _WRAPPERS and hops < 100:
+    while (
+        type(value) is Call and type(value.func) is Global and value.func.module == _WRAPPERS and hops < 100
+    ):
         if type(value.args) is not tuple or not value.args:
             return value
         value = value.args[0]
@@ -89,7 +91,9 @@ def _sort(call: Call, state: Any, script: ScriptClass | None) -> None:
     # __getstate__ gave something of its own: a quantized module packs its weights so.
     parts = list(state) if type(state) in (list, tuple) else [state]
     if script is not None and script.base == "Module":
-        named = {script.state_names.get(index, f"{index}"): _unwrapped(part) for index, part in enumerate(parts)}
+        named = {
+            script.state_names.get(index, f"{index}"): _unwrapped(part) for index, part in enumerate(parts)
+        }
         call.state = [_slots(named, script)]
     else:
         call.items, call.state = parts, None
@@ -117,8 +121,15 @@ def _repeats(value: Any, own: set[object]) -> bool:
 
 
 def _look(tensor: Any) -> object:
-    """What tells two tensors of one pickle apart; the value itself for what is no plain tensor."""
-    if type(tensor) is Call and type(tensor.args) is tuple and tensor.args and type(tensor.args[0]) is Persistent:
-        pid = tensor.args[0].pid
-        return repr(pid[2]) + repr(tensor.args[1:4]) if type(pid) is tuple and len(pid) == 5 else id(tensor)
-    return id(tensor)
+    """What tells two tensors of one pickle apart; the value's identity for what is no plain tensor."""
+    args = tensor.args if type(tensor) is Call else ()
+    if type(args) is not tuple or len(args) < 4 or type(args[0]) is not Persistent:
+        return id(tensor)
+    pid, offset, shape, stride = args[0].pid, *args[1:4]
+    if type(pid) is not tuple or len(pid) != 5 or not _are_numbers((offset,), shape, stride):
+        return id(tensor)
+    return (pid[2] if type(pid[2]) is str else "", offset, shape, stride)
+
+
+def _are_numbers(*parts: Any) -> bool:
+    return all(type(part) is tuple and all(type(number) is int for number in part) for part in parts)

@@ -14,11 +14,12 @@ from typing import TextIO
 
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Path, Problem, TensorMeta
-from ckptaudit.reports.selection import Selection
+from ckptaudit.reports.selection import ALL, Selection
 from ckptaudit.summary import alias_name, members, pick, ties, totals
 from ckptaudit.text import dotted, integer, value
 
 SCHEMA = "ckptaudit.inspect/1"
+TOTALS = ("tensors", "storages", "parameters", "bytes_tensors", "bytes_storages")
 
 _NAME_ALONE = '"class":null,"config":null,"training":null,"layer":null,"confidence":null,"alternatives":[]}'
 
@@ -27,7 +28,7 @@ _LARGEST = 2**63
 _NESTING = 32
 
 
-def write(checkpoint: Checkpoint, out: TextIO, selection: Selection = Selection()) -> None:  # noqa: B008
+def write(checkpoint: Checkpoint, out: TextIO, selection: Selection = ALL) -> None:
     """Write the document of one checkpoint; `selection` narrows `tensors` alone."""
     groups = ties(checkpoint)
     counts = totals(checkpoint, groups)
@@ -52,8 +53,7 @@ def write(checkpoint: Checkpoint, out: TextIO, selection: Selection = Selection(
             "extras": _value(_named(checkpoint.extras)),
             "globals": _globals(checkpoint.globals),
             "problems": map(_problem, checkpoint.problems),
-            "totals": f'{{"tensors":{counts.tensors},"storages":{counts.storages},"parameters":{counts.parameters},'
-            f'"bytes_tensors":{counts.bytes_tensors},"bytes_storages":{counts.bytes_storages}}}',
+            "totals": _value({name: getattr(counts, name) for name in TOTALS}),
             "weights_only": _value(checkpoint.weights_only),
         },
     )
@@ -62,7 +62,6 @@ def write(checkpoint: Checkpoint, out: TextIO, selection: Selection = Selection(
 def write_error(path: str, error: CkptAuditError | None, detail: str, out: TextIO) -> None:
     """Write the document of a file that could not be read: everything empty, and one problem."""
     code = "internal-error" if error is None else _code(type(error).__name__)
-    empty = Checkpoint(path, "", (), {}, {}, problems=(Problem(code, detail, incomplete=True),))
     _document(
         out,
         {
@@ -73,8 +72,8 @@ def write_error(path: str, error: CkptAuditError | None, detail: str, out: TextI
             **dict.fromkeys(("tensors", "storages", "ties", "state_dicts", "modules"), "[]"),
             "extras": "{}",
             "globals": "[]",
-            "problems": map(_problem, empty.problems),
-            "totals": '{"tensors":0,"storages":0,"parameters":0,"bytes_tensors":0,"bytes_storages":0}',
+            "problems": [_problem(Problem(code, detail))],
+            "totals": _value(dict.fromkeys(TOTALS, 0)),
             "weights_only": "null",
         },
     )
@@ -161,7 +160,8 @@ def _storages(checkpoint: Checkpoint) -> Iterator[str]:
             if file is None:
                 file = files[storage.span.file] = quoted(storage.span.file)
             place = f'"file":{file},"start":{storage.span.start}}}'
-        yield f'{{"id":{quoted(storage.id)},"nbytes":{storage.nbytes},"device":{quoted(storage.device)},{place}'
+        name, device = quoted(storage.id), quoted(storage.device)
+        yield f'{{"id":{name},"nbytes":{storage.nbytes},"device":{device},{place}'
 
 
 def _modules(checkpoint: Checkpoint) -> Iterator[str]:
@@ -178,7 +178,8 @@ def _modules(checkpoint: Checkpoint) -> Iterator[str]:
 def _module(path: str, module: ModuleMeta) -> str:
     if module.cls is None and module.config is None and module.training is None:
         return f'{{"path":{quoted(path)},{_NAME_ALONE}'
-    layer = module.cls.rpartition(".")[2] if module.cls and module.cls.startswith("torch.nn.modules.") else None
+    known = module.cls is not None and module.cls.startswith("torch.nn.modules.")
+    layer = module.cls.rpartition(".")[2] if module.cls and known else None
     config = "null" if module.config is None else _value(module.config)
     return (
         f'{{"path":{quoted(path)},"class":{_value(module.cls)},"config":{config},'

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from ckptaudit.model import Checkpoint, Problem, StateDict
-from ckptaudit.summary import Group, Totals, alias_name, members, owner_of
+from ckptaudit.model import Checkpoint, Path, Problem, StateDict
+from ckptaudit.summary import Group, Totals, alias_name, members
 from ckptaudit.text import clip, dotted, grouped, listing, percent, plural, safe, short, size, value
 
 MOST = 20  # lines of one kind
@@ -45,9 +45,11 @@ def _has_classes(chosen: StateDict) -> bool:
 
 def counted(checkpoint: Checkpoint, totals: Totals, groups: tuple[Group, ...]) -> str:
     """`4 tensors   7,946 parameters   31.0 KiB   float32 100 %   device cpu   ties 0   problems 0`."""
+    lazy = sum(tensor.shape is None for tensor in checkpoint.tensors.values())
     facts = [
         plural(totals.tensors, "tensor"),
         f"{plural(totals.parameters, 'parameter')}{_in_short(totals)}",
+        f"{grouped(lazy)} lazy" if lazy else "",
         size(totals.bytes_storages),
         _dtypes(checkpoint),
         _devices(checkpoint),
@@ -69,7 +71,10 @@ def _dtypes(checkpoint: Checkpoint) -> str:
     for tensor in checkpoint.tensors.values():
         weights[tensor.dtype] += tensor.nbytes
     whole = weights.total()
-    shares = [safe(f"{name} {percent(part, whole)}" if whole else name) for name, part in weights.most_common()]
+    shares = [
+        f"{safe(name)} {percent(part, whole)}" if whole else safe(name)
+        for name, part in weights.most_common()
+    ]
     return ", ".join(shares[:3]) + (f" and {len(shares) - 3} more" if len(shares) > 3 else "")
 
 
@@ -87,7 +92,11 @@ def _devices(checkpoint: Checkpoint) -> str:
 
 
 def notes(
-    checkpoint: Checkpoint, chosen: StateDict | None, totals: Totals, tied: tuple[Group, ...], overlap: tuple[Group, ...]
+    checkpoint: Checkpoint,
+    chosen: StateDict | None,
+    totals: Totals,
+    tied: tuple[Group, ...],
+    overlap: tuple[Group, ...],
 ) -> Iterator[tuple[str, str]]:
     """What is told below the tree: (subject, line), the subject once for the lines it begins."""
     yield from _first("picked", _picked(checkpoint, chosen))
@@ -96,8 +105,8 @@ def notes(
     yield from _first("overlaps", _overlaps(checkpoint, overlap))
     yield from _first("problems", map(_problem, checkpoint.problems))
     yield from _first("imports", _imports(checkpoint))
-    yield from _first("extras", (f"{safe(dotted(path))} = {value(leaf)}" for path, leaf in checkpoint.extras.items()))
-    yield from _first("metadata", (f"{safe(key)} = {value(text)}" for key, text in checkpoint.metadata.items()))
+    yield from _first("extras", _extras(checkpoint))
+    yield from _first("metadata", _metadata(checkpoint))
     yield from _first("confirmed", _confirmed(checkpoint, chosen))
     yield from _first("unknown", _unknown(checkpoint, chosen))
 
@@ -118,7 +127,8 @@ def _picked(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:
     if chosen is not None and len(checkpoint.state_dicts) > 1:
         yield f"{_root(chosen)}: the model (PATH::NAME shows another state dict)"
     elif chosen is None and len(models) > 1:
-        yield f"none: {listing([_root(model) for model in models])} could each be the model (PATH::NAME shows one)"
+        names = listing([_root(model) for model in models])
+        yield f"none: {names} could each be the model (PATH::NAME shows one)"
 
 
 def _root(state_dict: StateDict) -> str:
@@ -126,17 +136,20 @@ def _root(state_dict: StateDict) -> str:
 
 
 def _others(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:
-    held = members(checkpoint)
+    held, settings = members(checkpoint), _settings(checkpoint)
     for found in checkpoint.state_dicts:
         if found is not chosen and (chosen is not None or found.role == "optimizer"):
             tensors = held[found.root]
             weight = size(sum(tensor.nbytes for tensor in tensors))
-            yield f"{_root(found)}  {plural(len(tensors), 'tensor')}, {weight}: {_ROLES[found.role]}"
+            set_up = sum(root == found.root for root in settings.values())
+            facts = [plural(len(tensors), "tensor"), weight, *([plural(set_up, "setting")] if set_up else [])]
+            yield f"{_root(found)}  {', '.join(facts)}: {_ROLES[found.role]}"
     if chosen is not None and None in held:
-        yield f"{plural(len(held[None]), 'tensor')} in no state dict: {safe(listing([_path(t.path) for t in held[None]]))}"
+        names = listing([safe(_path(tensor.path)) for tensor in held[None]])
+        yield f"{plural(len(held[None]), 'tensor')} in no state dict: {names}"
 
 
-def _path(path: tuple[str | int, ...]) -> str:
+def _path(path: Path) -> str:
     return dotted(path) or "the saved object itself"
 
 
@@ -181,9 +194,30 @@ def _imports(checkpoint: Checkpoint) -> Iterator[str]:
             yield f"{safe(clip('.'.join(name), 200))}: {rank}, {told}"
 
 
+def _extras(checkpoint: Checkpoint) -> Iterator[str]:
+    settings = _settings(checkpoint)
+    for path, leaf in checkpoint.extras.items():
+        if path not in settings:
+            yield f"{safe(dotted(path))} = {value(leaf)}"
+
+
+def _settings(checkpoint: Checkpoint) -> dict[Path, Path]:
+    """The extras that are settings of an optimizer, with the root of that."""
+    roots = [found.root for found in checkpoint.state_dicts if found.role == "optimizer"]
+    return {path: root for path in checkpoint.extras for root in roots if path[: len(root)] == root}
+
+
+def _metadata(checkpoint: Checkpoint) -> Iterator[str]:
+    for key, text in checkpoint.metadata.items():
+        # What torch.save writes into every file says nothing about this one.
+        if not key.startswith(".") and key != "version" and (key, text) != ("byteorder", "little"):
+            yield f"{safe(clip(key, 200))} = {value(text)}"
+
+
 def _confirmed(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:
     if checkpoint.tensors:
-        aliasing = f"{plural(len(checkpoint.storages), 'storage')} for {plural(len(checkpoint.tensors), 'key')}"
+        storages, keys = len(checkpoint.storages), len(checkpoint.tensors)
+        aliasing = f"{plural(storages, 'storage')} for {plural(keys, 'key')}"
         yield f"keys, shapes, dtypes, devices, aliasing ({aliasing})"
     if chosen is not None and any(module.version is not None for module in chosen.modules.values()):
         yield f"the module tree: {plural(len(chosen.modules), 'module')}, those without tensors too"

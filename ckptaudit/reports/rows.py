@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from math import prod
 
 from ckptaudit.fold import Difference, Fold, Leaf, Node, differences, folds, ordered
 from ckptaudit.model import ModuleMeta, Path
@@ -52,6 +51,7 @@ class View:
     expand: tuple[str, ...] = ()
     order: Order | None = None
     weights: dict[Node, int] = field(default_factory=dict)
+    whole: int = 0
     apart: set[Node] = field(default_factory=set)
     hinted: bool = False
 
@@ -72,6 +72,7 @@ def _weigh(root: Node, view: View) -> None:
     for node in reversed(order):
         own = view.counts.get(node.tensor.path, 0) if node.tensor else 0
         view.weights[node] = own + sum(view.weights[child] for child in node.children)
+    view.whole = view.weights[root]
 
 
 def _set_apart(root: Node, view: View) -> None:
@@ -156,11 +157,12 @@ def _row(node: Node, name: str, view: View, branch: str, times: int, level: int)
     tensor = node.tensor
     if tensor is None:
         share = _share(weight * times, view)
-        return Row(branch, safe(name), described(node.meta), parameters=weight, times=times, share=share)
+        own = weight if node.children else None
+        return Row(branch, safe(name), described(node.meta), parameters=own, times=times, share=share)
     counted = tensor.path in view.counts and tensor.path not in view.names
     return Row(
         branch,
-        safe(name),
+        safe(name) or "(no name)",
         shape=shape(tensor.shape),
         dtype=safe(tensor.dtype),
         device=safe(node.device),
@@ -172,8 +174,7 @@ def _row(node: Node, name: str, view: View, branch: str, times: int, level: int)
 
 
 def _share(weight: int, view: View) -> float | None:
-    whole = next(reversed(view.weights.values()), 0)
-    return weight / whole if whole and weight else None
+    return weight / view.whole if view.whole and weight else None
 
 
 def _note(node: Node, view: View) -> str:

@@ -40,6 +40,9 @@ class Selection:
         return tensors
 
 
+ALL = Selection()
+
+
 def matcher(globs: Iterable[str]) -> Callable[[str], bool]:
     """Whether a name matches one of some globs, case and all."""
     patterns = [regex(translate(glob)).match for glob in globs]

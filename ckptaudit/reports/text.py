@@ -16,7 +16,7 @@ from ckptaudit.fold import tree
 from ckptaudit.model import Checkpoint
 from ckptaudit.reports.notes import counted, devices, header, notes
 from ckptaudit.reports.rows import Row, View, described, rows
-from ckptaudit.reports.selection import Selection
+from ckptaudit.reports.selection import ALL, Selection
 from ckptaudit.summary import Group, alias_name, overlaps, parameters, pick, ties, totals
 from ckptaudit.text import grouped, percent
 
@@ -28,6 +28,7 @@ _WIDEST = 200
 _BAR = 10
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 _NAME, _NUMBER = 0, 4  # columns
+_ALARMS = {"problems": "red", "imports": "yellow", "overlaps": "yellow", "unknown": "dim"}
 _STYLES = ("", "cyan", "dim", "dim", "", "dim", "green", "dim")
 
 
@@ -35,14 +36,14 @@ _STYLES = ("", "cyan", "dim", "dim", "", "dim", "green", "dim")
 class Page:
     """How to write the page: `width` in columns is None where the output is no terminal."""
 
-    selection: Selection = Selection()
+    selection: Selection = ALL
     depth: int | None = None
     expand: tuple[str, ...] = ()
     width: int | None = None
     colour: bool = False
 
 
-def render(checkpoint: Checkpoint, page: Page = Page()) -> str:  # noqa: B008
+def render(checkpoint: Checkpoint, page: Page) -> str:
     """The whole page, escape sequences of colour in it only where `page.colour` asks for them."""
     out = StringIO()
     console = Console(
@@ -68,9 +69,9 @@ def render(checkpoint: Checkpoint, page: Page = Page()) -> str:  # noqa: B008
 def _tree(console: Console, checkpoint: Checkpoint, page: Page, tied: tuple[Group, ...]) -> None:
     keep = page.selection.tensors(checkpoint) if page.selection.narrows else None
     chosen = pick(checkpoint)
-    root = tree(checkpoint, chosen, keep)
-    name = alias_name(checkpoint)
-    firsts = {tensor.path: name(group)[0] for group in tied for tensor in group[1:]}
+    names = alias_name(checkpoint)
+    firsts = {tensor.path: names(group)[0] for group in tied for tensor in group[1:]}
+    root = tree(checkpoint, chosen, keep, firsts)
     view = View(parameters(checkpoint, tied), firsts, page.depth, page.expand, page.selection.order)
     shown = list(islice(rows(root, view), MOST_ROWS + 1))
     if not shown:
@@ -149,8 +150,10 @@ def _notes(console: Console, lines: Iterable[tuple[str, str]]) -> None:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
+    style = ""
     for subject, line in lines:
-        grid.add_row(Text(f"  {subject}"), Text(line))
+        style = _ALARMS.get(subject, style if not subject else "")
+        grid.add_row(Text(f"  {subject}"), Text(line, style))
     if grid.row_count:
         console.print()
         console.print(grid)

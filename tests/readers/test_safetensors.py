@@ -1,4 +1,4 @@
-"""The safetensors reader against the safetensors library: what it takes we read alike, what it refuses we name."""
+"""Against the safetensors library: what it takes is read alike, what it refuses is named."""
 
 from __future__ import annotations
 
@@ -268,7 +268,7 @@ def test_bytes_of_a_tensor_that_are_a_pickle_are_no_alarm(tmp_path: Path) -> Non
     ],
 )
 def test_a_limit_names_itself_and_how_to_raise_it(tmp_path: Path, limits: Limits, header: str) -> None:
-    with pytest.raises(UnreadableError, match="--limit (header_bytes|objects)=N"):
+    with pytest.raises(UnreadableError, match=r"--limit (header_bytes|objects)=N"):
         read(tmp_path / "x", packed(header, FOUR), limits)
 
 

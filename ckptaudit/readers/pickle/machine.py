@@ -8,21 +8,19 @@ the reason and keeps what had been built until then.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
-from struct import Struct
-from struct import error as StructError
 from typing import Any
 
 from ckptaudit.limits import Limits
+from ckptaudit.readers.pickle.dense import DENSE_OBJECTS, TENSOR, Dense
 from ckptaudit.readers.pickle.opcodes import ARGUMENT_BYTES, COLD
 from ckptaudit.readers.pickle.state import State, underflow
-from ckptaudit.readers.pickle.symbols import Call, Fault, Global, Persistent, Use
+from ckptaudit.readers.pickle.symbols import Call, Global, Persistent, PickleError, Use
 
-_U16 = Struct("<H").unpack_from
-_I32 = Struct("<i").unpack_from
-_U32 = Struct("<I").unpack_from
+_U32 = struct.Struct("<I").unpack_from
 _SLICE = 65_536  # opcodes between two looks at the limits
 
 
@@ -45,7 +43,7 @@ class Pickled:
     uses: frozenset[tuple[Use, object]]
     rare: frozenset[int]
     oddities: tuple[tuple[int, str], ...]
-    fault: Fault | None
+    fault: PickleError | None
 
 
 def run(
@@ -63,11 +61,12 @@ def run(
     fault = None
     try:
         opcodes = 0
-        while not _run_slice(state):
+        dense = Dense(state)
+        while not _run_slice(state, dense):
             opcodes += _SLICE
             _check_limits(state, opcodes)
         value = state.result
-    except Fault as caught:
+    except PickleError as caught:
         fault = caught
         value = state.salvage()
     return Pickled(
@@ -85,30 +84,29 @@ def run(
 
 def _check_limits(state: State, opcodes: int) -> None:
     if opcodes >= state.limits.opcodes:
-        raise Fault(f"more than {state.limits.opcodes:,} opcodes", limit="opcodes")
+        raise PickleError(f"more than {state.limits.opcodes:,} opcodes", limit="opcodes")
     if state.objects + len(state.memo) + len(state.stack) + len(state.outer) > state.limits.objects:
-        raise Fault(f"more than {state.limits.objects:,} objects", limit="objects")
+        raise PickleError(f"more than {state.limits.objects:,} objects", limit="objects")
 
 
-def _run_slice(state: State) -> bool:
+def _run_slice(state: State, dense: Dense) -> bool:
     """Run up to _SLICE opcodes; True once STOP was met."""
     try:
-        return _hot_loop(state)
+        return _hot_loop(state, dense)
     except IndexError:
         opcode = state.data[state.pos] if state.pos < len(state.data) else -1
         if opcode < 0 or state.pos + ARGUMENT_BYTES.get(opcode, 0) >= len(state.data):
-            raise Fault("the pickle ends before its STOP", truncated=True) from None
+            raise PickleError("the pickle ends before its STOP", truncated=True) from None
         raise underflow() from None
-    except StructError:
-        raise Fault("the pickle ends before its STOP", truncated=True) from None
+    except struct.error:
+        raise PickleError("the pickle ends before its STOP", truncated=True) from None
     except KeyError as error:
-        raise Fault(f"memo entry {error.args[0]} was never stored") from None
+        raise PickleError(f"memo entry {error.args[0]} was never stored") from None
 
 
-def _hot_loop(state: State) -> bool:
-    # The opcodes of torch's own pickles are handled here, most frequent first and without a call
-    # each: a 20,000-tensor file has 640,000 of them. Everything else is a function in COLD. `pos`
-    # stays on the opcode until it is done, so that a fault points at it.
+def _hot_loop(state: State, dense: Dense) -> bool:
+    # What torch writes most is handled here without a call for each opcode; everything else is a function
+    # in COLD. `pos` stays on the opcode until it is done, so that a fault points at it.
     data, memo, outer, pos = state.data, state.memo, state.outer, state.pos
     stack: Any = state.stack  # untyped: None while a handler owns it
     objects = 0
@@ -118,58 +116,32 @@ def _hot_loop(state: State) -> bool:
             if opcode == 0x72:  # LONG_BINPUT
                 memo[_U32(data, pos + 1)[0]] = stack[-1]
                 pos += 5
-            elif opcode == 0x4B:  # BININT1
-                stack.append(data[pos + 1])
-                pos += 2
             elif opcode == 0x68:  # BINGET
                 stack.append(memo[data[pos + 1]])
                 pos += 2
-            elif opcode == 0x28:  # MARK
-                outer.append(stack)
-                stack = []
-                pos += 1
-            elif opcode == 0x74:  # TUPLE
-                items = tuple(stack)
-                stack = outer.pop()
-                stack.append(items)
-                objects += 1
-                pos += 1
-            elif opcode == 0x86:  # TUPLE2
-                last = stack.pop()
-                stack[-1] = (stack[-1], last)
-                objects += 1
-                pos += 1
             elif opcode == 0x58:  # BINUNICODE
                 begin = pos + 5
                 end = begin + _U32(data, pos + 1)[0]
-                text = data[begin:end]
                 if end > len(data):
-                    raise Fault("the pickle ends inside a string", truncated=True)
-                stack.append(str(text, "utf-8", "surrogatepass"))
+                    raise PickleError("the pickle ends inside a string", truncated=True)
+                stack.append(str(data[begin:end], "utf-8", "surrogatepass"))
                 objects += 1
                 pos = end
-            elif opcode == 0x4D:  # BININT2
-                stack.append(_U16(data, pos + 1)[0])
-                pos += 3
-            elif opcode == 0x29:  # EMPTY_TUPLE
-                stack.append(())
-                pos += 1
-            elif opcode == 0x89:  # NEWFALSE
-                stack.append(False)
-                pos += 1
-            elif opcode == 0x4A:  # BININT
-                stack.append(_I32(data, pos + 1)[0])
-                pos += 5
-            elif opcode == 0x85:  # TUPLE1
-                stack[-1] = (stack[-1],)
-                objects += 1
-                pos += 1
+            elif opcode == 0x28:  # MARK
+                match = TENSOR(data, pos) if stack and data[pos + 1] == 0x28 else None
+                if match is not None and dense.step(match, stack):
+                    objects += DENSE_OBJECTS
+                    pos = match.end()
+                else:
+                    outer.append(stack)
+                    stack = []
+                    pos += 1
+            elif opcode == 0x4B:  # BININT1
+                stack.append(data[pos + 1])
+                pos += 2
             elif opcode == 0x71:  # BINPUT
                 memo[data[pos + 1]] = stack[-1]
                 pos += 2
-            elif opcode == 0x6A:  # LONG_BINGET
-                stack.append(memo[_U32(data, pos + 1)[0]])
-                pos += 5
             else:
                 state.pos, state.stack = pos, stack
                 stack = None  # the state's own now, also when the handler raises
@@ -177,7 +149,7 @@ def _hot_loop(state: State) -> bool:
                     return True
                 pos, stack = state.pos, state.stack
     except UnicodeDecodeError as error:
-        raise Fault(f"a string is not UTF-8 ({error.reason})") from None
+        raise PickleError(f"a string is not UTF-8 ({error.reason})") from None
     finally:
         state.objects += objects
         if stack is not None:

@@ -14,7 +14,7 @@ from ckptaudit.model import DTYPE_BITS, Span, Storage, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.leaves import as_bytes
 from ckptaudit.readers.pickle.symbols import Global, Persistent
-from ckptaudit.readers.pickle.tensors import BadTensor
+from ckptaudit.readers.pickle.tensors import TensorError
 
 # torch/storage.py: the class that stood for each dtype before storages became untyped.
 STORAGE_DTYPES = {
@@ -62,15 +62,19 @@ def bytes_reached(tensor: TensorMeta) -> int:
 
 
 def storage_id(pid: object) -> StorageId:
-    """Take a persistent id apart. Raises BadTensor where it is none of a storage."""
-    if type(pid) is not tuple or len(pid) not in (5, 6) or (pid[0] != "storage" and _text(pid[0]) != "storage"):
-        raise BadTensor("a persistent id that names no storage")
+    """Take a persistent id apart. Raises TensorError where it is none of a storage."""
+    if (
+        type(pid) is not tuple
+        or len(pid) not in (5, 6)
+        or (pid[0] != "storage" and _text(pid[0]) != "storage")
+    ):
+        raise TensorError("a persistent id that names no storage")
     kind, key, device, numel = pid[1:5]
     dtype = STORAGE_DTYPES.get(kind.name) if type(kind) is Global else None
     if dtype is None:
-        raise BadTensor("a storage of a type that torch does not have")
+        raise TensorError("a storage of a type that torch does not have")
     if type(numel) is not int or not 0 <= numel <= _MAX_NUMEL:
-        raise BadTensor("a storage whose size is no sensible number")
+        raise TensorError("a storage whose size is no sensible number")
     if type(key) is not str or type(device) is not str:
         key, device = _text(key), _text(device)
     view = _view(pid[5]) if len(pid) == 6 and pid[5] is not None else None
@@ -84,7 +88,7 @@ def _text(value: object) -> str:
         return str(value)
     raw = as_bytes(value)
     if raw is None:
-        raise BadTensor("a persistent id whose parts are no text")
+        raise TensorError("a persistent id whose parts are no text")
     return raw.decode("latin-1")
 
 
@@ -98,13 +102,13 @@ def _view(value: object) -> tuple[str, int, int]:
             and 0 <= numel <= _MAX_NUMEL
         ):
             return _text(key), offset, numel
-    raise BadTensor("a view into a storage that is none")
+    raise TensorError("a view into a storage that is none")
 
 
 class Stored:
     """The storages of one pickle. `locate` says where so many bytes of a key lie, None where they are not plain.
 
-    It raises BadTensor where there are no bytes for the key.
+    It raises TensorError where there are no bytes for the key.
     """
 
     def __init__(self, draft: Draft, locate: Callable[[str, int], Span | None]) -> None:
@@ -161,18 +165,18 @@ class Stored:
         nbytes = numel * DTYPE_BITS[dtype] // 8
         try:
             span = self._locate(key, nbytes)
-        except BadTensor as error:
+        except TensorError as error:
             span = None
             self._draft.problem("missing-record", str(error), incomplete=True)
-        storage = self._draft.storages[key] = _new(
-            Storage, (key, dtype, device, nbytes, span)
-        )
+        storage = self._draft.storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
         return storage
 
     def _conflict(self, first: StorageId, found: StorageId, storage: Storage) -> Storage:
         if first.numel == 0:
             # torch does not keep an empty storage: each mention of its key makes a new one.
-            return Storage(found.key, found.dtype, found.device, found.numel * DTYPE_BITS[found.dtype] // 8, None)
+            return Storage(
+                found.key, found.dtype, found.device, found.numel * DTYPE_BITS[found.dtype] // 8, None
+            )
         if found.key not in self._lost:
             self._lost.add(found.key)
             self._draft.problem(
@@ -189,7 +193,7 @@ class Stored:
         width = DTYPE_BITS[found.dtype] // 8
         start, nbytes = offset * width, numel * width
         if start + nbytes > root.nbytes:
-            raise BadTensor(
+            raise TensorError(
                 f"a view of bytes {start} to {start + nbytes} of a storage of {root.nbytes:,} bytes"
             )
         span = None if root.span is None else Span(root.span.file, root.span.start + start, nbytes)

@@ -127,6 +127,7 @@ _INERT: Final[dict[str, str]] = {
     "pathlib._local": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
     "re": "_compile",
     "types": "SimpleNamespace MappingProxyType",
+    "typing": "Any",
     "uuid": "UUID SafeUUID",
     "numpy": f"dtype ndarray {_NUMPY_SCALARS}",
     "numpy.dtypes": _NUMPY_DTYPES,

@@ -15,7 +15,7 @@ from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle import containers
 from ckptaudit.readers.pickle.leaves import plain
 from ckptaudit.readers.pickle.symbols import Call
-from ckptaudit.readers.pickle.tensors import BadTensor, Memory, View, tensor_of
+from ckptaudit.readers.pickle.tensors import Memory, TensorError, View, tensor_of
 from ckptaudit.readers.statedicts import Roots
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
@@ -167,7 +167,7 @@ class Reviver:
             return view if view is None or self._repeat(path) else None
         try:
             view = tensor_of(call, self.memory)
-        except BadTensor as error:
+        except TensorError as error:
             view = None
             self.draft.problem("malformed-file", f"{show(path)}: {error}", incomplete=True)
         self._views[id(call)] = view

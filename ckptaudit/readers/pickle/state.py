@@ -7,7 +7,7 @@ from typing import Any
 
 from ckptaudit.limits import Limits
 from ckptaudit.readers.pickle.policy import GETTERS, python3_name
-from ckptaudit.readers.pickle.symbols import Call, Fault, Global, How, Use
+from ckptaudit.readers.pickle.symbols import Call, Global, How, PickleError, Use
 
 _PLAIN = (str, int, bytes, type(None), float, bool)  # keys that are hashed by their own value
 
@@ -38,7 +38,7 @@ class State:
         """The next `nbytes` bytes; moves past them."""
         end = self.pos + nbytes
         if end > len(self.data):
-            raise Fault("the pickle ends before its STOP", truncated=True)
+            raise PickleError("the pickle ends before its STOP", truncated=True)
         taken = self.data[self.pos : end]
         self.pos = end
         return taken
@@ -50,9 +50,9 @@ class State:
         if end < 0:
             end, after = len(self.data) - 1, len(self.data)
             if end < self.pos:
-                raise Fault("the pickle ends before its STOP", truncated=True)
+                raise PickleError("the pickle ends before its STOP", truncated=True)
         if end - self.pos > self.limits.name_bytes:
-            raise Fault(f"a line of {end - self.pos:,} bytes", limit="name_bytes")
+            raise PickleError(f"a line of {end - self.pos:,} bytes", limit="name_bytes")
         text = self.data[self.pos : end]
         self.pos = after
         return text
@@ -72,7 +72,7 @@ class State:
     def pop_mark(self) -> list[Any]:
         """Everything since the last MARK."""
         if not self.outer:
-            raise Fault("no MARK to go back to")
+            raise PickleError("no MARK to go back to")
         items = self.stack
         self.stack = self.outer.pop()
         return items
@@ -103,7 +103,7 @@ class State:
         return call
 
     def hashable(self, key: Any) -> Any:
-        """`key`, if it may key a dict; a Fault where Python would refuse it, or hash it forever."""
+        """`key`, if it may key a dict; a PickleError where Python would refuse it, or hash it forever."""
         if type(key) in _PLAIN:
             return key
         budget = self.limits.key_nodes
@@ -112,9 +112,11 @@ class State:
             part = todo.pop()
             budget -= 1
             if budget < 0:
-                raise Fault(f"a dict key of more than {self.limits.key_nodes:,} parts", limit="key_nodes")
+                raise PickleError(
+                    f"a dict key of more than {self.limits.key_nodes:,} parts", limit="key_nodes"
+                )
             if type(part) in (list, dict, set, bytearray):
-                raise Fault(f"a {type(part).__name__} as a dict key or set member: unhashable")
+                raise PickleError(f"a {type(part).__name__} as a dict key or set member: unhashable")
             if type(part) is tuple or type(part) is frozenset:
                 todo.extend(part)
         return key
@@ -132,7 +134,7 @@ class State:
             self.plant(target, "sets items of")
             return
         else:
-            raise Fault(f"sets items of a {type(target).__name__}")
+            raise PickleError(f"sets items of a {type(target).__name__}")
         for index in range(0, len(pairs), 2):
             key = pairs[index]
             into[key if type(key) is str else self.hashable(key)] = pairs[index + 1]
@@ -149,7 +151,7 @@ class State:
         elif type(target) is Global:
             self.plant(target, "appends to")
         else:
-            raise Fault(f"appends to a {type(target).__name__}")
+            raise PickleError(f"appends to a {type(target).__name__}")
 
     def plant(self, target: Global, what: str) -> None:
         """Note that the pickle changes what it imports: that can run code as well as a call can."""
@@ -170,17 +172,16 @@ def _fold(target: Any, items: list[Any]) -> bool:
     if type(target) is list:
         target.extend(items)
     elif type(target) is dict or type(target) is Call:
-        pairs = target
         if type(target) is Call:
-            target.pairs = pairs = target.pairs or {}
+            target.pairs = target = target.pairs or {}
         for key, value in zip(items[::2], items[1::2], strict=False):
             if type(key) in _PLAIN:
-                pairs[key] = value
+                target[key] = value
     else:
         return False
     return True
 
 
-def underflow() -> Fault:
+def underflow() -> PickleError:
     """The stack holds too little, or a MARK is in the way."""
-    return Fault("stack underflow: an opcode wants more than was pushed")
+    return PickleError("stack underflow: an opcode wants more than was pushed")

@@ -9,7 +9,7 @@ from ckptaudit.model import Span
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle import note
 from ckptaudit.readers.pickle.machine import Pickled, run
-from ckptaudit.readers.pickle.symbols import Fault, Persistent
+from ckptaudit.readers.pickle.symbols import Persistent, PickleError
 from ckptaudit.source import Source
 
 _FIRST_WINDOW = 65_536
@@ -74,4 +74,4 @@ class PickleStream:
 
 
 def _too_long(pickled: Pickled, cap: int) -> Pickled:
-    return replace(pickled, fault=Fault(f"it goes on after {cap:,} bytes", limit="pickle_bytes"))
+    return replace(pickled, fault=PickleError(f"it goes on after {cap:,} bytes", limit="pickle_bytes"))

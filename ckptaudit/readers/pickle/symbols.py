@@ -60,7 +60,7 @@ class Persistent:
         self.position = position
 
 
-class Fault(Exception):
+class PickleError(Exception):
     """The pickle stops making sense, or asks for more than a limit allows.
 
     `limit` is the name of the field of Limits that was reached, "" where the pickle itself is wrong;

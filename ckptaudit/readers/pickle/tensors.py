@@ -32,7 +32,7 @@ class View(NamedTuple):
     subclass: str | None = None
 
 
-class BadTensor(Exception):
+class TensorError(Exception):
     """The arguments of a rebuild function describe no tensor."""
 
 
@@ -40,7 +40,7 @@ class Memory(Protocol):
     """Where storages come from; one for each container format."""
 
     def stored(self, reference: Persistent) -> Storage:
-        """The storage behind a persistent id; BadTensor where there is none."""
+        """The storage behind a persistent id; TensorError where there is none."""
         ...
 
     def apart(self, what: str, dtype: str | None, device: str, nbytes: int) -> Storage:
@@ -51,7 +51,7 @@ class Memory(Protocol):
 def tensor_of(call: Call, memory: Memory) -> View | None:
     """The tensor that `call` would give; None where it gives something else.
 
-    Raises BadTensor where it is meant to be one, and its arguments make none.
+    Raises TensorError where it is meant to be one, and its arguments make none.
     """
     func = call.func
     if type(func) is not Global:
@@ -61,18 +61,18 @@ def tensor_of(call: Call, memory: Memory) -> View | None:
         return None
     args = call.args
     if type(args) is not tuple:
-        raise BadTensor(f"{func.name} without a plain tuple of arguments")
+        raise TensorError(f"{func.name} without a plain tuple of arguments")
     try:
         return rebuild(args, memory, call)
     except (IndexError, ValueError, TypeError, AttributeError):
-        raise BadTensor(f"{func.name} with {len(args)} arguments that do not fit it") from None
+        raise TensorError(f"{func.name} with {len(args)} arguments that do not fit it") from None
 
 
 def nested_tensor(value: Any, memory: Memory) -> View:
-    """The tensor that `value` must be; BadTensor where it is none."""
+    """The tensor that `value` must be; TensorError where it is none."""
     view = tensor_of(value, memory) if type(value) is Call else None
     if view is None:
-        raise BadTensor("something else where a tensor belongs")
+        raise TensorError("something else where a tensor belongs")
     return view
 
 
@@ -80,7 +80,7 @@ def _dense(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     storage = _storage(args[0], memory)
     shape, stride = _sizes(args[2]), _sizes(args[3])
     if len(shape) != len(stride):
-        raise BadTensor(f"{len(shape)} sizes and {len(stride)} strides")
+        raise TensorError(f"{len(shape)} sizes and {len(stride)} strides")
     grad = args[4] if len(args) > 4 and type(args[4]) is bool else None
     view = (storage.dtype or "uint8", shape, stride, _size(args[1]), storage, "tensor", grad, "strided", None)
     return tuple.__new__(View, view)  # without the Python-level constructor: there are 20,000
@@ -115,7 +115,7 @@ def _from_type(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     func, cls, inner, state = args
     view = tensor_of(Call(func, inner, call.position), memory)
     if view is None or type(cls) is not Global:
-        raise BadTensor("a subclass of no tensor")
+        raise TensorError("a subclass of no tensor")
     local = _attribute(state, "_local_tensor")
     if local is not None and view.storage.span is None:
         view = view._replace(storage=nested_tensor(local, memory).storage)
@@ -216,7 +216,7 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _storage(value: Any, memory: Memory) -> Storage:
     if type(value) is not Persistent:
-        raise BadTensor("no storage where one belongs")
+        raise TensorError("no storage where one belongs")
     return memory.stored(value)
 
 
@@ -226,23 +226,23 @@ def _sizes(value: Any) -> tuple[int, ...]:
     if type(value) is list:
         value = tuple(value)
     if type(value) is not tuple or len(value) > _MAX_DIMS:
-        raise BadTensor("a shape or stride that is no short tuple")
+        raise TensorError("a shape or stride that is no short tuple")
     for size in value:
         if type(size) is not int or not 0 <= size <= _MAX_INT64:
-            raise BadTensor("a shape or stride of something else than sizes from 0 to 2**63-1")
+            raise TensorError("a shape or stride of something else than sizes from 0 to 2**63-1")
     return value
 
 
 def _size(value: Any) -> int:
     if type(value) is not int or not 0 <= value <= _MAX_INT64:
-        raise BadTensor("an offset that is no number from 0 to 2**63-1")
+        raise TensorError("an offset that is no number from 0 to 2**63-1")
     return value
 
 
 def _dtype(value: Any) -> str:
     if type(value) is Global and value.module == "torch" and value.name in DTYPE_NAMES:
         return value.name
-    raise BadTensor("a dtype that torch does not have")
+    raise TensorError("a dtype that torch does not have")
 
 
 def _layout(value: Any) -> str:

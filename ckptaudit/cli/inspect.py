@@ -1,0 +1,171 @@
+"""`ckptaudit inspect`: what is in a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+
+import click
+
+from ckptaudit.errors import CkptAuditError
+from ckptaudit.limits import Limits
+from ckptaudit.model import Checkpoint
+from ckptaudit.readers import read
+from ckptaudit.reports.selection import Selection
+from ckptaudit.summary import select
+from ckptaudit.text import clip, encodable, safe
+
+NOT_AUDITED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked for on the command line."""
+
+    format: str
+    selection: Selection
+    limits: Limits
+    depth: int | None
+    expand: tuple[str, ...]
+
+
+class LimitType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
+    """NAME=VALUE, the name a field of Limits and the value a count."""
+
+    name = "name=value"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, int]:
+        """`depth=900` -> ("depth", 900)."""
+        name, _, number = value.partition("=")
+        names = [field.name for field in fields(Limits)]
+        if name not in names:
+            self.fail(f"{name!r} is no limit; the limits are {', '.join(names)}", param, ctx)
+        if not (number.isascii() and number.isdigit() and len(number) < 19):
+            self.fail(f"{name} takes a whole number, not {number!r}", param, ctx)
+        return name, int(number)
+
+
+@click.command("inspect")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH[::NAME]...")
+@click.option("--format", "form", type=click.Choice(["text", "json", "csv", "markdown"]), default="text")
+@click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Show N levels of modules.")
+@click.option("--expand", multiple=True, metavar="GLOB", help="Show modules of this path unfolded.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Show only tensors of this key.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors of this key.")
+@click.option("--sort", type=click.Choice(["name", "size", "file"]), help="Order of rows.")
+@click.option("--limit", type=LimitType(), multiple=True, metavar="NAME=VALUE", help="Raise a cap on input.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    paths: tuple[str, ...],
+    form: str,
+    depth: int | None,
+    expand: tuple[str, ...],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    sort: str | None,
+    limit: tuple[tuple[str, int], ...],
+) -> None:
+    """Show what is in a checkpoint: modules, parameters, ties, devices, and what is unknown.
+
+    PATH is a file, a folder or an index of shards; PATH::NAME shows the state dict NAME in it. Globs
+    are matched against whole names, `*` takes dots too, and each may be given several times.
+
+    Exit codes: 0 read completely, 2 wrong usage, 3 something could not be read.
+    """
+    if len(paths) > 1 and form != "text":
+        raise click.UsageError(f"--format {form} takes one PATH")
+    request = Request(
+        form,
+        Selection(include, exclude, sort),  # type: ignore[arg-type]
+        replace(Limits(), **dict(limit)),
+        depth,
+        expand,
+    )
+    ctx.exit(max([_inspect(path, request) for path in paths]))
+
+
+def _inspect(path: str, request: Request) -> int:
+    """Show one file; the exit code it deserves."""
+    try:
+        checkpoint = _read(path, request.limits)
+        try:
+            _show(checkpoint, request)
+        except BrokenPipeError:
+            _hush()
+        return _code(checkpoint)
+    except CkptAuditError as error:
+        return _refuse(path, request, str(error), error)
+    except Exception as error:  # our own bug: still one line, and no verdict on the file
+        told = f"{path}: internal error ({type(error).__name__}: {error}); please report it, with the file"
+        return _refuse(path, request, told, None)
+
+
+def _code(checkpoint: Checkpoint) -> int:
+    return NOT_AUDITED if any(problem.incomplete for problem in checkpoint.problems) else 0
+
+
+def _read(path: str, limits: Limits) -> Checkpoint:
+    file, colons, name = path.rpartition("::")
+    if not colons or not name or os.path.exists(path):
+        return read(path, limits)
+    return select(read(file, limits), name)
+
+
+def _show(checkpoint: Checkpoint, request: Request) -> None:
+    out = sys.stdout
+    if request.format == "json":
+        from ckptaudit.reports.json import write
+
+        write(checkpoint, out, request.selection)
+    elif request.format == "text":
+        out.write(encodable(_page(checkpoint, request), out.encoding or "utf-8"))
+    else:
+        _show_table(checkpoint, request)
+    out.flush()
+
+
+def _page(checkpoint: Checkpoint, request: Request) -> str:
+    from ckptaudit.reports.text import Page, render
+
+    terminal = sys.stdout.isatty()
+    columns = os.get_terminal_size(sys.stdout.fileno()).columns if terminal else None
+    page = Page(request.selection, request.depth, request.expand, columns or None, terminal)
+    return render(checkpoint, page)
+
+
+def _show_table(checkpoint: Checkpoint, request: Request) -> None:
+    from io import StringIO
+
+    from ckptaudit.reports import csv, markdown
+
+    text = StringIO()
+    write = csv.write if request.format == "csv" else markdown.write
+    write(checkpoint, text, request.selection)
+    sys.stdout.write(encodable(text.getvalue(), sys.stdout.encoding or "utf-8"))
+
+
+def _refuse(path: str, request: Request, told: str, error: CkptAuditError | None) -> int:
+    """One line on stderr, and where a document was asked for one that says so."""
+    with suppress(OSError):
+        line = f"error: {safe(clip(told, 1000))}"
+        click.echo(encodable(line, sys.stderr.encoding or "utf-8"), err=True)
+    if request.format == "json":
+        from ckptaudit.reports.json import write_error
+
+        try:
+            write_error(path, error, told, sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _hush()
+    return NOT_AUDITED
+
+
+def _hush() -> None:
+    """Whoever reads our output has seen enough: that is no fault of the file's."""
+    # Python flushes stdout once more when it ends, and would complain there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
