@@ -105,6 +105,19 @@ class LocalFile:
         return b"".join(parts)
 
 
+class Bytes:
+    """Bytes already in memory."""
+
+    def __init__(self, path: str, data: bytes) -> None:
+        self.path = path
+        self.size = len(data)
+        self._data = data
+
+    def read(self, start: int, nbytes: int) -> bytes:
+        """The bytes from `start`."""
+        return self._data[start : start + nbytes] if start >= 0 else b""
+
+
 class Slice:
     """A byte range of another source, as a source of its own: a member of an archive, say."""
 

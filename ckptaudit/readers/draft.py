@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ckptaudit.limits import Limits
 from ckptaudit.model import (
     Checkpoint,
@@ -61,8 +63,18 @@ class Draft:
             storages=self.storages,
             state_dicts=tuple(self.state_dicts),
             extras=self.extras,
-            globals=tuple(self.globals),
+            globals=_merged(self.globals),
             metadata=self.metadata,
             problems=tuple(self.problems),
             weights_only=self.weights_only,
         )
+
+
+def _merged(found: list[GlobalRef]) -> tuple[GlobalRef, ...]:
+    """Each name once, where it stands first; called if it is called anywhere."""
+    merged: dict[tuple[str, str], GlobalRef] = {}
+    for ref in found:
+        known = merged.setdefault((ref.module, ref.name), ref)
+        if ref.called and not known.called:
+            merged[ref.module, ref.name] = replace(known, called=True)
+    return tuple(merged.values())

@@ -36,7 +36,10 @@ def read(probe: Probe) -> Checkpoint:
     stream = PickleStream(draft, probe.source)
     pickled = stream.pickle("pickle")
 
+    elsewhere: list[str] = []
+
     def locate(key: str, nbytes: int) -> Span | None:
+        elsewhere.append(key)
         return None
 
     memory = Stored(draft, locate)
@@ -44,10 +47,10 @@ def read(probe: Probe) -> Checkpoint:
     reviver.walk(pickled.value)
     reviver.roots.settle()
     memory.check_bounds()
-    if any(storage.nbytes for storage in draft.storages.values()):
+    if elsewhere:
         draft.problem(
             "missing-record",
-            "the pickle refers to storages outside it: it was taken out of its archive",
+            f"the pickle refers to {len(elsewhere)} storages outside it: it was taken out of its archive",
             incomplete=True,
         )
     if pickled.fault is None:

@@ -123,6 +123,8 @@ def read(probe: Probe) -> Checkpoint:
     _check_sizes(draft, entries, data)
     _check_pickle(draft, probe.head, data)
     draft.state_dicts.append(StateDict((), "model", _modules(draft)))
+    # torch.load hands a file to safetensors by its suffix, and takes any other one for a pickle.
+    draft.weights_only = probe.source.path.endswith(".safetensors") and not draft.problems
     return draft.finish()
 
 

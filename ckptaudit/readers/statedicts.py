@@ -12,8 +12,8 @@ _EMA = re.compile(r"(^|[_.\-])(ema|swa|averaged?|shadow)($|[_.\-])|_ema|ema_", r
 _OPTIMIZER = re.compile(r"optim", re.IGNORECASE)
 # The names that torch.nn's own modules give their tensors: a mapping that uses one is a state dict.
 _PARAMETER_NAMES = frozenset(
-    ["weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias", "weight_ih", "weight_hh"]
-    + ["weight_ih_l0", "weight_hh_l0", "running_mean", "running_var", "num_batches_tracked"]
+    {"weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias", "weight_ih", "weight_hh"}
+    | {"weight_ih_l0", "weight_hh_l0", "running_mean", "running_var", "num_batches_tracked"}
 )
 
 _LONG_KEY, _DEEPEST = 1000, 100

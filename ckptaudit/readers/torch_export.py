@@ -70,6 +70,7 @@ class _Reader:
         self._draft = draft
         self._records = records
         self._payloads = Payloads(draft, records.archive)
+        self._json_left = draft.limits.json_bytes
 
     def read_all(self) -> None:
         """Every program of an archive, by the name of its `models/<name>.json`."""
@@ -99,7 +100,7 @@ class _Reader:
             self._read_program(name, () if len(names) == 1 else (name,))
         for name in ("archive_version", "byteorder", ".data/version", ".data/serialization_id"):
             self._read_setting(name)
-        self._finish()
+        self._records.report(self._draft)
 
     def read_old(self) -> None:
         """The one program of a zip of torch 2.1 to 2.7."""
@@ -110,7 +111,7 @@ class _Reader:
         self._unpickle(self._old(_OLD_INPUTS), None)
         self._settle(program, ())
         self._old(("version",))
-        self._finish()
+        self._records.report(self._draft)
 
     def _read_program(self, name: str, root: Path) -> None:
         where = f"models/{name}.json"
@@ -134,16 +135,11 @@ class _Reader:
 
     def _settle(self, program: Any, root: Path) -> None:
         """Write the state dicts of one program: its own, and that of its constants."""
-        keys = [tensor.key for path, tensor in self._draft.tensors.items() if path[:-1] == root]
-        modules = modules_in(program, keys)
-        self._draft.state_dicts.append(StateDict(root, "model", modules))
-        constants = (*root, _CONSTANTS)
-        if any(path[:-1] == constants for path in self._draft.tensors):
-            self._draft.state_dicts.append(StateDict(constants, "other"))
-
-    def _finish(self) -> None:
-        self._payloads.check_bounds()
-        self._records.report(self._draft)
+        tensors = self._payloads.take()
+        keys = [tensor.key for tensor in tensors if tensor.path[:-1] == root]
+        self._draft.state_dicts.append(StateDict(root, "model", modules_in(program, keys)))
+        if len(keys) < len(tensors):
+            self._draft.state_dicts.append(StateDict((*root, _CONSTANTS), "other"))
 
     def _config(self, folder: str, name: str) -> Iterator[tuple[str, dict[str, Any]]]:
         document = self._json(self._records.find(folder + name), folder + name)
@@ -190,9 +186,11 @@ class _Reader:
             draft.problem("missing-record", f"no record {where!r}", incomplete=True)
             return None
         try:
-            text = self._records.archive.read(member, draft.limits.json_bytes).decode(
-                "utf-8", "surrogateescape"
-            )
+            if member.nbytes > self._json_left:
+                draft.limit("json_bytes", f"{where}: {member.nbytes:,} bytes more of JSON")
+                return None
+            self._json_left -= member.nbytes
+            text = self._records.archive.read(member, member.nbytes).decode("utf-8", "surrogateescape")
             return parse_json(draft.source.path, text, draft.limits, where=where)[0]
         except json.JSONDecodeError as error:
             draft.problem(

@@ -18,9 +18,10 @@ from ckptaudit.model import DTYPE_BITS, Checkpoint, Kind, Path, Span, Storage, T
 from ckptaudit.readers.archive import STORED, Archive
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.member import Member
-from ckptaudit.readers.pickle.memory import Stored
+from ckptaudit.readers.pickle.memory import bytes_reached
 from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.probe import Probe
+from ckptaudit.readers.strict_json import few
 from ckptaudit.source import Slice, Source
 
 # ScalarType of the schema, from 1 and from 28 on; 0 is unknown.
@@ -51,12 +52,13 @@ class Payloads:
     def __init__(self, draft: Draft, archive: Archive) -> None:
         self._draft = draft
         self._archive = archive
-        self._memory = Stored(draft, lambda key, nbytes: None)
         self._storages: dict[str, Storage] = {}
+        self._added: list[TensorMeta] = []
 
-    def check_bounds(self) -> None:
-        """Note every tensor that views more memory than its record has."""
-        self._memory.check_bounds()
+    def take(self) -> list[TensorMeta]:
+        """The tensors added since it was last asked."""
+        added, self._added = self._added, []
+        return added
 
     def add(self, path: Path, name: str, record: Member | None, entry: Any, kind: Kind) -> None:
         """Take the tensor `name`, to hang at `path`, out of `record`, as `entry` describes it."""
@@ -66,7 +68,7 @@ class Payloads:
             if entry.get("use_pickle") is True:
                 self.unpickled(record, lambda key: (path, kind))
             else:
-                self._draft.tensors[path] = self._tensor(path, name, record, entry.get("tensor_meta"), kind)
+                self._add(self._tensor(path, name, record, entry.get("tensor_meta"), kind))
         except TensorError as error:
             self._draft.problem("malformed-file", f"{name!r}: {error}", incomplete=True)
 
@@ -100,7 +102,13 @@ class Payloads:
         for tensor in nested.tensors.values():
             path, kind = hang(".".join(map(str, tensor.path)))
             identity = f"{name}:{tensor.storage}"
-            draft.tensors[path] = tensor._replace(path=path, key=str(path[-1]), kind=kind, storage=identity)
+            self._add(tensor._replace(path=path, key=str(path[-1]), kind=kind, storage=identity))
+
+    def _add(self, tensor: TensorMeta) -> None:
+        if tensor.path in self._draft.tensors:
+            self._draft.problem("duplicate-name", f"two tensors are called {few([tensor.key])}")
+        self._draft.tensors[tensor.path] = tensor
+        self._added.append(tensor)
 
     def _source(self, record: Member, span: Span | None) -> Source:
         if span is not None:
@@ -119,7 +127,7 @@ class Payloads:
         offset = _size(meta.get("storage_offset"))
         storage = self._storage(record, dtype, _device(meta.get("device")), prod(shape))
         layout = meta.get("layout")
-        return TensorMeta(
+        tensor = TensorMeta(
             path=path,
             key=name,
             # All names of a record see it as the first of them does: torch makes one flat tensor of it.
@@ -132,13 +140,23 @@ class Payloads:
             requires_grad=meta.get("requires_grad") is True,
             layout=_LAYOUTS[layout - 1] if type(layout) is int and 0 < layout <= len(_LAYOUTS) else "strided",
         )
+        reach = bytes_reached(tensor)
+        if reach > storage.nbytes and tensor.layout == "strided":
+            self._draft.problem(
+                "tensor-outside-storage",
+                f"{name!r} {list(shape)} needs {reach:,} bytes of storage {storage.id!r}, "
+                f"which has {storage.nbytes:,}",
+                storage.span,
+            )
+        return tensor
 
     def _storage(self, record: Member, dtype: str, device: str, numel: int) -> Storage:
         storage = self._storages.get(record.name)
         if storage is not None:
             return storage
+        identity = record.name.partition("/data/")[2]
         if record.nbytes == 0 and numel:
-            storage = self._memory.apart("absent", dtype, device, numel * DTYPE_BITS[dtype] // 8)
+            storage = Storage(identity, dtype, device, numel * DTYPE_BITS[dtype] // 8, None)
             self._draft.problem(
                 "storage-size-mismatch",
                 f"{record.name!r} has no bytes: torch puts {numel:,} zeros in their place",
@@ -146,9 +164,8 @@ class Payloads:
         else:
             span = self._archive.span_of(record)
             plain = span if record.method == STORED else None
-            identity = record.name.partition("/data/")[2]
-            storage = self._draft.storages[identity] = Storage(identity, dtype, device, record.nbytes, plain)
-        self._storages[record.name] = storage
+            storage = Storage(identity, dtype, device, record.nbytes, plain)
+        self._storages[record.name] = self._draft.storages[identity] = storage
         return storage
 
 

@@ -1,130 +1,49 @@
-"""torch.save before 1.6: five pickles in a row, then every storage as a count and its bytes.
-
-The pickles are a magic number, a protocol version, facts on the machine that saved, the object itself
-and the list of storage keys (torch/serialization.py, `_legacy_load`). Each storage then follows in the
-order of the list: eight bytes of element count, little-endian, and the elements.
-"""
+"""torch.save before 1.6: five pickles in a row, then every storage as a count and its bytes."""
 
 from __future__ import annotations
 
-from ckptaudit.model import DTYPE_BITS, Checkpoint, Span
+from ckptaudit.model import Checkpoint, Span
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.hidden import looks_like_one
-from ckptaudit.readers.pickle.machine import Pickled, run
-from ckptaudit.readers.pickle.memory import StorageId, Stored, storage_id
+from ckptaudit.readers.pickle.legacy import MAGIC, read_legacy
+from ckptaudit.readers.pickle.machine import run
+from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.stream import PickleStream
-from ckptaudit.readers.pickle.symbols import Persistent
 from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.pickle.weights_only import accepted
 from ckptaudit.readers.probe import Probe
 
 FORMAT = "torch-legacy"
-MAGIC = 0x1950A86A20F9469CFC6C
-_PROTOCOL = 1001
-_COUNT_BYTES = 8
 
 
 def sniff(probe: Probe) -> bool:
     """A first pickle that is torch's magic number."""
-    return looks_like_number(probe.head) and run(probe.head, 0, probe.limits).value == MAGIC
-
-
-def looks_like_number(head: bytes) -> bool:
-    """Whether a pickle of any protocol that is just a long may begin here."""
-    return looks_like_one(head) or head[:1] in (b"L", b"\x8a")
+    head = probe.head
+    if not (looks_like_one(head) or head[:1] in (b"L", b"\x8a")):
+        return False
+    return bool(run(head, 0, probe.limits).value == MAGIC)
 
 
 def read(probe: Probe) -> Checkpoint:
     """Read the pickles, and where each storage lies; never the storages themselves."""
     draft = Draft(probe.source, FORMAT, probe.limits)
     stream = PickleStream(draft, probe.source)
-    references = _References()
-    pickles = [stream.pickle("magic number"), stream.pickle("protocol version"), stream.pickle("system info")]
-    if pickles[1].value != _PROTOCOL and pickles[1].fault is None:
-        draft.problem("malformed-file", f"protocol version {_PROTOCOL} expected: torch refuses any other")
-    pickled = stream.pickle("the object", references.persistent)
-    pickles.append(pickled)
-    places: dict[str, Span] = {}
-    if pickled.fault is None:
-        keys = stream.pickle("storage keys")
-        pickles.append(keys)
-        places = _places(draft, stream, keys, references.found)
+    legacy = read_legacy(draft, stream)
+    whole = not draft.problems
 
     def locate(key: str, nbytes: int) -> Span | None:
-        if key not in places and pickled.fault is None and not draft.problems:
+        if key not in legacy.places and whole:
             raise TensorError(f"storage {key!r} is not in the list of storages")
-        return places.get(key)
+        return legacy.places.get(key)
 
     memory = Stored(draft, locate)
     reviver = Reviver(draft, memory)
-    reviver.walk(pickled.value)
+    reviver.walk(legacy.pickled.value)
     reviver.roots.settle()
     memory.check_bounds()
-    if not draft.problems and stream.left > 0:
-        draft.problem(
-            "trailing-bytes", f"{stream.left:,} bytes after the last storage", stream.skip(stream.left)
-        )
-    draft.weights_only = not references.classes and all(accepted(each, draft) for each in pickles)
+    if whole and stream.left > 0:
+        left = stream.left
+        draft.problem("trailing-bytes", f"{left:,} bytes after the last storage", stream.skip(left))
+    draft.weights_only = not legacy.classes and all(accepted(each, draft) for each in legacy.pickles)
     return draft.finish()
-
-
-class _References:
-    """What the persistent ids of the object name: storages, and classes with their source code."""
-
-    def __init__(self) -> None:
-        self.found: dict[str, StorageId] = {}
-        self.classes = False
-
-    def persistent(self, pid: object, position: int) -> object:
-        if type(pid) is tuple and len(pid) >= 2 and pid[0] in ("module", b"module"):
-            self.classes = True
-            return pid[1]  # the class itself; torch only compares its source
-        try:
-            storage = storage_id(pid)
-        except TensorError:
-            return Persistent(pid, position)  # the tensor that wants it says what is wrong
-        self.found.setdefault(storage.key, storage)
-        return Persistent(pid, position)
-
-
-def _places(
-    draft: Draft, stream: PickleStream, keys: Pickled, found: dict[str, StorageId]
-) -> dict[str, Span]:
-    """Where each storage of the list lies. The first one that does not fit ends the list."""
-    places: dict[str, Span] = {}
-    listed: list[object] = list(keys.value) if type(keys.value) in (list, tuple) else []
-    for number, name in enumerate(listed):
-        key = str(name) if type(name) in (str, int) else ""
-        storage = found.get(key)
-        if storage is None:
-            draft.problem("malformed-file", f"no tensor refers to storage {key[:80]!r}", incomplete=True)
-            break
-        if stream.left < _COUNT_BYTES:
-            _cut_off(draft, stream, len(listed) - number, 0)
-            break
-        count = int.from_bytes(stream.raw(_COUNT_BYTES), "little")
-        nbytes = count * DTYPE_BITS[storage.dtype] // 8
-        if count != storage.numel:
-            draft.problem(
-                "storage-size-mismatch",
-                f"storage {key!r} should have {storage.numel:,} elements, the file has {count:,}",
-                draft.span(stream.position - _COUNT_BYTES, _COUNT_BYTES),
-                incomplete=True,
-            )
-            break
-        if nbytes > stream.left:
-            _cut_off(draft, stream, len(listed) - number, nbytes)
-            break
-        places[key] = stream.skip(nbytes)
-    return places
-
-
-def _cut_off(draft: Draft, stream: PickleStream, storages: int, nbytes: int) -> None:
-    draft.problem(
-        "malformed-file",
-        f"the file ends at byte {draft.source.size} inside its storages: the last {storages:,} are not whole "
-        f"(the first of them would end at byte {stream.position + nbytes})",
-        draft.span(stream.position, max(0, stream.left)),
-        incomplete=True,
-    )

@@ -23,6 +23,14 @@ from ckptaudit.readers.pickle.weights_only import accepted
 from ckptaudit.readers.probe import Probe
 
 FORMAT = "torch-zip"
+_SETTINGS = (
+    "version",
+    ".data/version",
+    "byteorder",
+    ".format_version",
+    ".storage_alignment",
+    ".data/serialization_id",
+)
 _SMALL = 4096  # no honest version, byte order or serialization id is longer
 
 
@@ -116,7 +124,7 @@ def read_record(draft: Draft, records: Records, name: str, folder: str, path: Pa
 
 
 def _read_settings(draft: Draft, records: Records) -> None:
-    for name in ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id"):
+    for name in _SETTINGS:
         member = records.find(name)
         if member is None:
             continue
@@ -124,5 +132,5 @@ def _read_settings(draft: Draft, records: Records) -> None:
             draft.metadata[name] = records.archive.read(member, _SMALL).decode("utf-8", "replace").strip()
         except CkptAuditError as error:
             draft.problem("malformed-file", f"{name}: {error.reason}")
-    if "version" not in draft.metadata and not records.archive.cut_off:
+    if not {"version", ".data/version"} & set(draft.metadata) and not records.archive.cut_off:
         draft.problem("missing-record", "no record 'version': torch refuses the archive")

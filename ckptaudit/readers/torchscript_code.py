@@ -50,6 +50,7 @@ class Code:
         self._records = records
         self._files: dict[str, Mapping[str, ScriptClass]] = {}
         self._budget = draft.limits.inflated_bytes
+        self._strings = draft.limits.objects
 
     def find(self, module: str, name: str) -> ScriptClass | None:
         """The class `module.name`, None where the archive does not define it."""
@@ -67,10 +68,15 @@ class Code:
             return ""
         self._budget -= member.nbytes
         try:
-            return self._records.archive.read(member, member.nbytes).decode("utf-8", "replace")
+            text = self._records.archive.read(member, member.nbytes).decode("utf-8", "replace")
         except CkptAuditError as error:
             self._draft.problem("malformed-file", f"{file}: {error.reason}", incomplete=True)
             return ""
+        self._strings -= text.count('"')
+        if self._strings < 0:
+            self._draft.limit("objects", f"{file}: too many names in code")
+            return ""
+        return text
 
 
 def classes_in(text: str) -> dict[str, ScriptClass]:

@@ -84,7 +84,7 @@ def _sort(call: Call, state: Any, script: ScriptClass | None) -> None:
     """Give a module torch.nn's slots, and any other object its parts by number."""
     state = _unwrapped(state)
     if type(state) is dict:
-        state = {str(name): _unwrapped(value) for name, value in state.items()}
+        state = {name: _unwrapped(value) for name, value in state.items() if type(name) is str}
         is_module = script.base == "Module" if script else "training" in state
         call.state = [_slots(state, script or ScriptClass("Module")) if is_module else state]
         return

@@ -53,5 +53,5 @@ CASES = (
     Case("safetensors of pickle bytes", "honest", raw(_safe({"weight": _PICKLE}))),
     Case("safetensors with scary names", "honest", raw(_safe(dict.fromkeys(_SCARY[:-1], b"x")))),
     *(Case(f"safetensors whose header is {size} bytes long", "honest", raw(_safe({"w": b"xy"}, size)))
-      for size in (0x80, 0x280, 0x480, 0x580, 0x4B50, 0x28, 0x63)),
+      for size in (0x80, 0x280, 0x480, 0x580, 0x5D80, 0x128, 0x150, 0x7D8)),
 )  # fmt: skip

@@ -213,6 +213,11 @@ def _edit(path: Path, record: str, edit: Callable[[dict[str, Any]], object]) -> 
 WEIGHTS = "data/weights/model_weights_config.json"
 
 
+def _bias(document: dict[str, Any]) -> dict[str, Any]:
+    meta: dict[str, Any] = document["config"]["conv.bias"]["tensor_meta"]
+    return meta
+
+
 class _Evil:
     def __reduce__(self) -> tuple[Any, ...]:
         return (exec, ("raise SystemExit('ran')",))
@@ -360,6 +365,16 @@ def test_cut_off(files: dict[str, Path], share: float) -> None:
     assert any(problem.incomplete for problem in checkpoint.problems)
     whole = {t.key: t for t in read(files["new"]).tensors.values()}
     assert all(whole[t.key].shape == t.shape for t in checkpoint.tensors.values())
+
+
+def test_shared_limit_of_all_json(files: dict[str, Path]) -> None:
+    with zipfile.ZipFile(files["new"]) as archive:
+        sizes = {name.partition("/")[2]: archive.getinfo(name).file_size for name in archive.namelist()}
+    enough = sum(size for name, size in sizes.items() if name.endswith(".json"))
+    assert read(files["new"], Limits(json_bytes=enough)).problems == ()
+    assert "limit-reached" in {
+        problem.code for problem in read(files["new"], Limits(json_bytes=enough - 1)).problems
+    }
 
 
 def test_torch_zip_is_not_taken(tmp_path: Path) -> None:

@@ -11,6 +11,20 @@ from ckptaudit.readers.pickle.symbols import Call, Global
 
 _SEQUENCES = (list, tuple, set, frozenset)
 _SETTINGS = (type(None), bool, int, float, str, Global)
+# What torch.nn.Module, and its recurrent layers, keep for themselves.
+_INTERNALS = frozenset(
+    ["_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"]
+    + ["_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"]
+    + ["_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs"]
+    + ["_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks"]
+    + [
+        "_load_state_dict_post_hooks",
+        "_flat_weights",
+        "_flat_weights_names",
+        "_flat_weight_refs",
+        "_all_weights",
+    ]
+)
 _MODULE_STATE = ("_modules", "_parameters", "_buffers")
 
 
@@ -115,6 +129,14 @@ def entries(state: dict[Any, Any], slot: str) -> Iterator[tuple[str, Any]]:
     for name, value in (pairs_of(state.get(slot)) or {}).items():
         if value is not None:
             yield str(name), value
+
+
+def other_attributes(value: object, state: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
+    """What a module keeps besides its registered parts. Private names of torch's own classes only repeat them."""
+    own = not (class_of(value) or "").startswith("torch.nn.")
+    for name, part in state.items():
+        if type(name) is str and not (name.startswith("_") and (own is False or name in _INTERNALS)):
+            yield name, part
 
 
 def module_meta(name: str, value: Any, state: dict[Any, Any]) -> ModuleMeta:

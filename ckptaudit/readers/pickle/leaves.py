@@ -13,6 +13,7 @@ from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 _SCALARS = (type(None), bool, int, float, str)
 _MAX_ITEMS = 64  # of a list that is shown whole
 _MAX_TEXT = 65_536
+_MAX_BITS = 1024  # Python refuses to spell numbers of more than some 14,000
 _NUMPY_CODES = {"f2": "e", "f4": "f", "f8": "d", "b1": "?", "i1": "b", "i2": "h", "i4": "i", "i8": "q"}
 _NUMPY_CODES |= {"u1": "B", "u2": "H", "u4": "I", "u8": "Q"}
 _ARRAY_MAKERS = ("numpy.core.multiarray", "numpy._core.multiarray")
@@ -35,6 +36,20 @@ def plain(value: Any) -> object:
     if isinstance(value, (list, tuple, set, frozenset, dict)):
         return _collection(value)
     return type(value).__name__
+
+
+def spelt(key: Any) -> str:
+    """A dict key that is neither text nor a number, as str() shows it where that is short and safe."""
+    parts = key if type(key) is tuple else (key,)
+    if len(parts) <= _MAX_ITEMS and all(_is_short(part) for part in parts):
+        return str(key)
+    return str(plain(key))
+
+
+def _is_short(part: Any) -> bool:
+    if type(part) is int:
+        return part.bit_length() <= _MAX_BITS
+    return type(part) in _SCALARS or (type(part) is bytes and len(part) <= _MAX_ITEMS)
 
 
 def _collection(value: Any) -> object:

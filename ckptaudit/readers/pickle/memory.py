@@ -13,7 +13,7 @@ from typing import NamedTuple
 from ckptaudit.model import DTYPE_BITS, Span, Storage, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.leaves import as_bytes
-from ckptaudit.readers.pickle.symbols import Global, Persistent
+from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 from ckptaudit.readers.pickle.tensors import TensorError
 
 # torch/storage.py: the class that stood for each dtype before storages became untyped.
@@ -117,6 +117,7 @@ class Stored:
         self._ids: dict[str, StorageId] = {}
         self._lost: set[str] = set()
         self._unbacked: set[str] = set()
+        self._embedded: dict[int, Storage] = {}
 
     def stored(self, reference: Persistent) -> Storage:
         """The storage behind a persistent id."""
@@ -130,6 +131,16 @@ class Stored:
             if found[:4] != first[:4]:
                 storage = self._conflict(first, found, storage)
         return storage if found.view is None else self._part(found, found.view, storage)
+
+    def embedded(self, call: Call) -> Storage:
+        """The storage that `_load_from_bytes` would make; each call of it once."""
+        from ckptaudit.readers.pickle.embedded import is_embedded, read_embedded
+
+        if not is_embedded(call):
+            raise TensorError("no storage where one belongs")
+        if id(call) not in self._embedded:
+            self._embedded[id(call)] = read_embedded(self._draft, call, len(self._embedded))
+        return self._embedded[id(call)]
 
     def apart(self, what: str, dtype: str | None, device: str, nbytes: int) -> Storage:
         """A storage for a tensor that has none in the file."""

@@ -151,6 +151,7 @@ _INERT: Final[dict[str, str]] = {
     "torch._C": "Generator _TensorBase TensorBase",
     "torch._C._nn": "gelu linear hardtanh softplus",
     "torch._tensor": "Tensor",
+    "torch.storage": "_load_from_bytes",  # embedded.py reads what it would load, and notes the names in it
     "torch.tensor": "Tensor _rebuild_from_type_v2",
     "torch.distributed.device_mesh": "DeviceMesh",
     "torch.distributed._tensor.api": "DTensor",
@@ -216,7 +217,6 @@ _DANGEROUS_PREFIXES: Final = (
     "torch.jit",
     "torch.package",
     "torch.serialization",
-    "torch.storage",
     "torch.utils",
     "torch._dynamo",
     "torch._inductor",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ckptaudit.model import Kind, Path, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle import containers
-from ckptaudit.readers.pickle.leaves import plain
+from ckptaudit.readers.pickle.leaves import plain, spelt
 from ckptaudit.readers.pickle.symbols import Call
 from ckptaudit.readers.pickle.tensors import Memory, TensorError, View, tensor_of
 from ckptaudit.readers.statedicts import Roots
@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
     def below(self, key: Any) -> Path:
         """The place of a part; inside a module, steps join to one dotted name."""
-        step = key if type(key) is str or type(key) is int else str(plain(key))
+        step = key if type(key) is str or type(key) is int else spelt(key)
         if not self.in_module:
             return (*self.path, step)
         root = self.owner or ()
@@ -130,10 +130,7 @@ class Reviver:
         self.roots.module(place.owner or (), containers.module_meta(name, value, state))
         for slot, kind in _OWN_TENSORS:
             yield from self._parts(place, containers.entries(state, slot), kind)
-        plain_attributes = (
-            (own, part) for own, part in state.items() if type(own) is str and not own.startswith("_")
-        )
-        yield from self._parts(place, plain_attributes)
+        yield from self._parts(place, containers.other_attributes(value, state))
         yield from self._parts(place, containers.entries(state, "_modules"))
 
     def _parts(

@@ -43,6 +43,10 @@ class Memory(Protocol):
         """The storage behind a persistent id; TensorError where there is none."""
         ...
 
+    def embedded(self, call: Call) -> Storage:
+        """The storage that a call makes of its own bytes; TensorError where it makes none."""
+        ...
+
     def apart(self, what: str, dtype: str | None, device: str, nbytes: int) -> Storage:
         """A storage of its own, for a tensor that shares none: `what` names its sort."""
         ...
@@ -121,6 +125,8 @@ def _from_type(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
         view = view._replace(storage=nested_tensor(local, memory).storage)
     if (cls.module, cls.name) == ("torch.nn.parameter", "Parameter"):
         return view._replace(kind="parameter")
+    if _attribute(state, "_is_param") is True:  # a Parameter of a tensor subclass keeps its class
+        view = view._replace(kind="parameter")
     if (cls.module, cls.name) == ("torch.nn.parameter", "Buffer"):
         return view._replace(kind="buffer")
     return view._replace(subclass=_class_name(cls))
@@ -215,9 +221,11 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _storage(value: Any, memory: Memory) -> Storage:
-    if type(value) is not Persistent:
-        raise TensorError("no storage where one belongs")
-    return memory.stored(value)
+    if type(value) is Persistent:
+        return memory.stored(value)
+    if type(value) is Call:
+        return memory.embedded(value)
+    raise TensorError("no storage where one belongs")
 
 
 def _sizes(value: Any) -> tuple[int, ...]:

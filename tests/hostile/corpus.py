@@ -1,0 +1,18 @@
+"""All hostile, broken and scary files: CASES, by name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tests.hostile import bombs, broken, callables, floods, honest, indirection, texts
+from tests.hostile.case import Case
+
+CASES: Final[tuple[Case, ...]] = (
+    *callables.CASES,
+    *indirection.CASES,
+    *broken.CASES,
+    *texts.CASES,
+    *honest.CASES,
+    *floods.CASES,
+    *bombs.CASES,
+)
