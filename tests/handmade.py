@@ -14,7 +14,12 @@ from ckptaudit.model import Checkpoint, ModuleMeta, Role, Span, StateDict, Stora
 from ckptaudit.model import Path as Place
 
 Keys = Mapping[str, tuple[int, ...]]
-MLP: Keys = {"hidden.weight": (256, 20), "hidden.bias": (256,), "output.weight": (10, 256), "output.bias": (10,)}
+MLP: Keys = {
+    "hidden.weight": (256, 20),
+    "hidden.bias": (256,),
+    "output.weight": (10, 256),
+    "output.bias": (10,),
+}
 
 GPT2_BLOCK: Keys = {
     "ln_1.weight": (768,),
@@ -47,13 +52,17 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(accumulate(reversed(shape[1:]), lambda a, b: a * b, initial=1))[::-1] if shape else ()
 
 
-def tensor(key: str, shape: tuple[int, ...] | None, storage: str, root: Place = (), **more: Any) -> TensorMeta:
+def tensor(
+    key: str, shape: tuple[int, ...] | None, storage: str, root: Place = (), **more: Any
+) -> TensorMeta:
     """A contiguous float32 tensor, unless `more` says otherwise."""
     facts = {"dtype": "float32", "stride": contiguous(shape or ()), "offset": 0, **more}
     return TensorMeta(path=(*root, key), key=key, shape=shape, storage=storage, **facts)
 
 
-def checkpoint(parts: Mapping[Place, tuple[Role, Keys]], ties: Mapping[str, str] | None = None, **more: Any) -> Checkpoint:
+def checkpoint(
+    parts: Mapping[Place, tuple[Role, Keys]], ties: Mapping[str, str] | None = None, **more: Any
+) -> Checkpoint:
     """State dicts of float32 tensors by their root, each in a storage of its own but for `ties`."""
     tensors: dict[Place, TensorMeta] = {}
     storages: dict[str, Storage] = {}
@@ -64,7 +73,9 @@ def checkpoint(parts: Mapping[Place, tuple[Role, Keys]], ties: Mapping[str, str]
                 name = tensors[(*root, (ties or {})[key])].storage
             else:
                 nbytes = 4 * prod(shape)
-                storages[name] = Storage(name, "float32", "cpu", nbytes, Span("made.pt", 10**9 * len(storages), nbytes))
+                storages[name] = Storage(
+                    name, "float32", "cpu", nbytes, Span("made.pt", 10**9 * len(storages), nbytes)
+                )
             tensors[(*root, key)] = tensor(key, shape, name, root)
     state_dicts = tuple(StateDict(root, role, _modules(keys)) for root, (role, keys) in parts.items())
     facts = {"files": (Span("made.pt", 0, 1000),), "state_dicts": state_dicts, **more}

@@ -83,7 +83,9 @@ def test_a_sibling_that_differs_stands_out_with_its_difference() -> None:
 
 
 def test_a_second_name_of_tied_memory_is_told_apart() -> None:
-    found = checkpoint({(): ("model", {f"{place}.weight": (8, 8) for place in range(3)})}, {"2.weight": "1.weight"})
+    found = checkpoint(
+        {(): ("model", {f"{place}.weight": (8, 8) for place in range(3)})}, {"2.weight": "1.weight"}
+    )
     assert labels(tree(found, pick(found))) == ["×3 alike (0-2)"]
     assert labels(tree(found, pick(found), repeats={("2.weight",)})) == ["×2 alike (0-1)"]
 

@@ -19,7 +19,9 @@ def test_modules_contain_modules_and_tensors_and_tensors_view_storages() -> None
     weight = ("tensor", ("hidden.weight",))
     assert set(graph.successors(("module", (), "hidden"))) == {weight, ("tensor", ("hidden.bias",))}
     assert list(graph.successors(weight)) == [("storage", "0")]
-    kinds = {(graph.nodes[a]["kind"], edge, graph.nodes[b]["kind"]) for a, b, edge in graph.edges(data="kind")}
+    kinds = {
+        (graph.nodes[a]["kind"], edge, graph.nodes[b]["kind"]) for a, b, edge in graph.edges(data="kind")
+    }
     assert kinds == {
         ("module", "contains", "module"),
         ("module", "contains", "tensor"),
@@ -35,10 +37,14 @@ def test_every_tensor_hangs_in_one_module() -> None:
     tensors = [node for node, kind in graph.nodes(data="kind") if kind == "tensor"]
     assert len(tensors) == 12
     for node in tensors:
-        assert len([above for above in graph.predecessors(node) if graph.nodes[above]["kind"] == "module"]) == 1
+        assert (
+            len([above for above in graph.predecessors(node) if graph.nodes[above]["kind"] == "module"]) == 1
+        )
     assert graph.graph["picked"] == ("module", ("model",), "")
     assert graph.nodes["module", ("optimizer",), ""]["role"] == "optimizer"
-    assert set(graph.successors(TOP)) == {("module", (root,), "") for root in ("model", "model_ema", "optimizer")}
+    assert set(graph.successors(TOP)) == {
+        ("module", (root,), "") for root in ("model", "model_ema", "optimizer")
+    }
 
 
 def test_a_tie_is_one_storage_with_two_views() -> None:

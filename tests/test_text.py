@@ -40,20 +40,30 @@ def test_drawing_keeps_its_columns_in_ascii() -> None:
 
 @pytest.mark.parametrize(
     ("nbytes", "words"),
-    [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (34041, "33.2 KiB"), (2**20 - 1, "1.0 MiB"), (2**30, "1.0 GiB")],
+    [
+        (0, "0 B"),
+        (1023, "1023 B"),
+        (1024, "1.0 KiB"),
+        (34041, "33.2 KiB"),
+        (2**20 - 1, "1.0 MiB"),
+        (2**30, "1.0 GiB"),
+    ],
 )
 def test_size(nbytes: int, words: str) -> None:
     assert text.size(nbytes) == words
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(999, "999"), (124_439_808, "124.4 M"), (999_960, "1.0 M"), (7_000_000_000, "7.0 B")]
+    ("number", "words"),
+    [(999, "999"), (124_439_808, "124.4 M"), (999_960, "1.0 M"), (7_000_000_000, "7.0 B")],
 )
 def test_short(number: int, words: str) -> None:
     assert text.short(number) == words
 
 
-@pytest.mark.parametrize(("part", "words"), [(0, "0.0 %"), (1, "< 0.1 %"), (99_999, "99.9 %"), (100_000, "100 %")])
+@pytest.mark.parametrize(
+    ("part", "words"), [(0, "0.0 %"), (1, "< 0.1 %"), (99_999, "99.9 %"), (100_000, "100 %")]
+)
 def test_percent_is_honest_at_its_ends(part: int, words: str) -> None:
     assert text.percent(part, 100_000) == words
 

@@ -60,6 +60,7 @@ def read(probe: Probe) -> Checkpoint:
         reader.read_old()
     else:
         reader.read_all()
+    draft.weights_only = False  # torch.load finds no data.pkl in it
     return draft.finish()
 
 

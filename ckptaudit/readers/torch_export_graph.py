@@ -2,7 +2,8 @@
 
 The JSON follows torch/_export/serde/schema.py of torch 2.13 (schema version 8) and its older forms. A
 node's `nn_module_stack` lists the modules around it, outermost first, as `key,path,class` joined by
-semicolons. A module with a single operator is described by that operator's constant arguments.
+semicolons. A module without submodules and with a single operator is described by that
+operator's constant arguments.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def modules_in(program: Any, keys: Iterable[str]) -> dict[str, ModuleMeta]:
             modules[path] = modules.get(path, ModuleMeta(path))._replace(cls=cls)
         if stack:
             operators.setdefault(stack[-1][0], []).append(_constants(node))
+    parents = {path.rpartition(".")[0] for path in modules if path}
     for path, settings in operators.items():
-        if all(setting == settings[0] for setting in settings[1:]):
+        if path not in parents and all(setting == settings[0] for setting in settings[1:]):
             modules[path] = _configured(modules[path], settings[0])
     for owner, names in _transient(program).items():
         module = modules.get(owner, ModuleMeta(owner))

@@ -223,7 +223,7 @@ def _confirmed(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str
         yield f"the module tree: {plural(len(chosen.modules), 'module')}, those without tensors too"
     if chosen is not None and _has_classes(chosen):
         yield "the classes of modules, by name: their code is not in the file"
-    if checkpoint.weights_only is not None:
+    if checkpoint.weights_only is not None and checkpoint.format != "safetensors":
         yield f"torch.load(weights_only=True) {'accepts' if checkpoint.weights_only else 'refuses'} this file"
 
 

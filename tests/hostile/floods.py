@@ -58,7 +58,7 @@ _FLOODS: dict[str, Callable[[], bytes]] = {
     "extension codes": lambda: a.whole(b"".join(b"\x84" + pack("<i", i + 1) + b"0" for i in range(2_000_000))),
     "marks": _popped(b"(", 3_000_000),
     "marks of nothing": _popped(b"(0", 3_900_000),
-    "memo entries": lambda: a.whole(b"N" + b"".join(a.put(i * 1717) for i in range(2_600_000))),
+    "memo entries": lambda: a.whole(b"N" + b"".join(a.put(i * 1601) for i in range(2_600_000))),
     "memo by MEMOIZE": lambda: a.whole(b"N" + b"\x94" * 4_000_000),
     "one memo entry": lambda: a.whole(b"N" + b"q\x00" * 7_900_000),
     "gets": lambda: a.whole(b"Nq\x00" + b"h\x000" * 3_900_000),

@@ -183,7 +183,7 @@ _DETOURS: dict[str, tuple[Payload, tuple[str, ...], tuple[str, ...]]] = {
     "GET with a NUL first": (_harmless_first(b"Np0\x00\ng0\x00 hidden\n0"), _SYSTEM, _SYSTEM),
     "item of a list set first": (_harmless_first(b"]NaK\x00K\x07s"), _SYSTEM, _SYSTEM),
     "empty BUILD of a list first": (_harmless_first(b"]Nb"), _SYSTEM, _SYSTEM),
-    "empty BUILD of a number first": (_harmless_first(b"K\x01N)\x86b" .replace(b")", b"N")), _SYSTEM, _SYSTEM),
+    "empty BUILD of a number first": (_harmless_first(b"K\x01N}\x86b"), _SYSTEM, _SYSTEM),
     "append to a bytearray first": (
         _harmless_first(b"\x96" + bytes(8) + b"K\x07a"), _SYSTEM, _SYSTEM),
     "no members for a list first": (_harmless_first(b"](\x90"), _SYSTEM, _SYSTEM),
