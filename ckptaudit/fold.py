@@ -185,8 +185,8 @@ def ordered(nodes: Iterable[Node]) -> list[Node]:
 def folds(siblings: list[Node], apart: Iterable[Node] = ()) -> list[Fold]:
     """`siblings` in the order given; each fold stands where its first member stood.
 
-    Three or more numbered siblings fold wherever they stand; modules under other names fold where they
-    follow each other. What is in `apart` folds with nothing.
+    Three or more numbered siblings fold wherever they stand; modules under other names, and pairs, fold
+    where they follow each other. What is in `apart` folds with nothing.
     """
     alone = set(apart)
     fold_of: dict[Node, Fold] = {}
@@ -215,20 +215,22 @@ def _alike_modules(one: Node, other: Node) -> bool:
 
 
 def _families(siblings: list[Node]) -> Iterator[Fold]:
+    position = {node: place for place, node in enumerate(siblings)}
     families: dict[tuple[str, bool], list[Node]] = {}
     for node in siblings:
         if node.tensor is not None or node.children:
             families.setdefault((template(node.name), node.tensor is None), []).append(node)
     for (name, _), family in families.items():
         if "#" in name and len(family) > 2:
-            yield from _family(family)
+            # Two of three are a rule only side by side: 0 and 2 around an activation are two layers.
+            first = position[family[0]]
+            yield from _family(family, least=2 if family == siblings[first : first + 3] else 3)
 
 
-def _family(family: list[Node]) -> Iterator[Fold]:
+def _family(family: list[Node], least: int) -> Iterator[Fold]:
     groups: dict[int, list[Node]] = {}
     for node in family:
         groups.setdefault(node.signature, []).append(node)
-    least = 2 if len(family) == 3 else 3
     large = sorted((group for group in groups.values() if len(group) >= least), key=len, reverse=True)
     rest = [node for group in groups.values() if len(group) < least for node in group]
     for place, group in enumerate(large):

@@ -14,6 +14,7 @@ from ckptaudit.model import Checkpoint, ModuleMeta, Role, Span, StateDict, Stora
 from ckptaudit.model import Path as Place
 
 Keys = Mapping[str, tuple[int, ...]]
+Parts = Mapping[Place, tuple[Role, Keys]]
 MLP: Keys = {
     "hidden.weight": (256, 20),
     "hidden.bias": (256,),
@@ -60,9 +61,7 @@ def tensor(
     return TensorMeta(path=(*root, key), key=key, shape=shape, storage=storage, **facts)
 
 
-def checkpoint(
-    parts: Mapping[Place, tuple[Role, Keys]], ties: Mapping[str, str] | None = None, **more: Any
-) -> Checkpoint:
+def checkpoint(parts: Parts, ties: Mapping[str, str] | None = None, **more: Any) -> Checkpoint:
     """State dicts of float32 tensors by their root, each in a storage of its own but for `ties`."""
     tensors: dict[Place, TensorMeta] = {}
     storages: dict[str, Storage] = {}
@@ -85,8 +84,8 @@ def checkpoint(
 def _modules(keys: Keys) -> dict[str, ModuleMeta]:
     if any(key.count(".") > 99 for key in keys):
         return {}  # a reader does not list 30,000 modules of one name either
-    paths = {".".join(key.split(".")[:end]) for key in keys for end in range(key.count(".") + 1)}
-    return {path: ModuleMeta(path, version=1) for path in sorted(paths)}
+    paths = [".".join(key.split(".")[:end]) for key in keys for end in range(key.count(".") + 1)]
+    return {path: ModuleMeta(path, version=1) for path in paths}
 
 
 def gpt2() -> Checkpoint:

@@ -97,6 +97,13 @@ def test_numbers_come_in_order_and_names_in_the_order_of_the_file() -> None:
     assert [node.name for node in ordered(child(root, "h").children)] == ["0", "1", "2", "10", "11"]
 
 
+def test_two_layers_around_a_third_are_no_block() -> None:
+    found = checkpoint({(): ("model", {f"{place}.weight": (8, 8) for place in (0, 2)})})
+    modules = {name: ModuleMeta(name, version=1) for name in ("", "0", "1", "2")}
+    assert labels(tree(found, StateDict((), "model", modules))) == []
+    assert labels(grown({"0.weight": (8, 4), "1.weight": (8, 8), "2.weight": (8, 8)})) == ["×2 alike (1-2)"]
+
+
 def test_modules_without_tensors_stay() -> None:
     found = checkpoint({(): ("model", {"0.weight": (2, 2), "2.weight": (2, 2)})})
     modules = {name: ModuleMeta(name, version=1) for name in ("", "0", "1", "2")}

@@ -7,7 +7,7 @@ from networkx import is_directed_acyclic_graph
 
 import ckptaudit
 from ckptaudit.graph import build
-from ckptaudit.model import Checkpoint, Span, StateDict, Storage
+from ckptaudit.model import Checkpoint, Path, Span, StateDict, Storage, TensorMeta
 from tests.handmade import GPT2, MLP, checkpoint, gpt2, tensor, training
 
 TOP = ("module", (), "")
@@ -76,7 +76,7 @@ def test_blocks_and_the_odd_one() -> None:
 
 
 def test_a_tensor_alone() -> None:
-    held = {(): tensor("", (3,), "0")._replace(path=())}
+    held: dict[Path, TensorMeta] = {(): tensor("", (3,), "0")._replace(path=())}
     storage = Storage("0", "float32", "cpu", 12, None)
     graph = build(Checkpoint("f", "torch-zip", (), held, {"0": storage}))
     assert list(graph.successors(TOP)) == [("tensor", ())]

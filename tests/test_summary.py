@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from ckptaudit.errors import SelectionError
-from ckptaudit.model import Checkpoint, Span, StateDict, Storage, TensorMeta
+from ckptaudit.model import Checkpoint, Role, Span, StateDict, Storage, TensorMeta
 from ckptaudit.readers import read
 from ckptaudit.summary import alias_name, overlaps, parameters, pick, select, ties, totals
-from tests.handmade import GPT2_PARAMETERS, MLP, checkpoint, gpt2, tensor, training
+from tests.handmade import GPT2_PARAMETERS, MLP, Parts, checkpoint, gpt2, tensor, training
 
 
 def views(*tensors: TensorMeta, storages: list[Storage] | None = None) -> Checkpoint:
@@ -47,8 +47,8 @@ def test_optimizer_and_average_are_no_parameters() -> None:
 
 
 @pytest.mark.parametrize("role", ["other", "ema"])
-def test_without_a_model_the_rest_counts(role: str) -> None:
-    found = checkpoint({("a",): (role, MLP), ("optimizer",): ("optimizer", MLP)})  # type: ignore[dict-item]
+def test_without_a_model_the_rest_counts(role: Role) -> None:
+    found = checkpoint({("a",): (role, MLP), ("optimizer",): ("optimizer", MLP)})
     assert totals(found).parameters == 7946
 
 
@@ -106,20 +106,20 @@ def test_negative_strides_reach_down() -> None:
 
 
 def test_ties_across_state_dicts_are_named_in_full() -> None:
-    parts = {("model",): ("model", {"w": (4,)}), ("best",): ("ema", {"w": (4,)})}
-    found = checkpoint(parts)  # type: ignore[arg-type]
+    parts: Parts = {("model",): ("model", {"w": (4,)}), ("best",): ("ema", {"w": (4,)})}
+    found = checkpoint(parts)
     held = {path: item._replace(storage="0") for path, item in found.tensors.items()}
     found = replace(found, tensors=held)
     assert [alias_name(found)(group) for group in ties(found)] == [["model.w", "best.w"]]
 
 
 def test_pick() -> None:
-    two = {("generator",): ("model", MLP), ("discriminator",): ("model", MLP)}
-    assert pick(checkpoint(two)) is None  # type: ignore[arg-type]
-    chosen = pick(checkpoint({**two, ("net",): ("model", MLP)}))  # type: ignore[arg-type]
+    two: Parts = {("generator",): ("model", MLP), ("discriminator",): ("model", MLP)}
+    assert pick(checkpoint(two)) is None
+    chosen = pick(checkpoint({**two, ("net",): ("model", MLP)}))
     assert chosen is not None
     assert chosen.root == ("net",)
-    whole = pick(checkpoint({**two, (): ("model", MLP)}))  # type: ignore[arg-type]
+    whole = pick(checkpoint({**two, (): ("model", MLP)}))
     assert whole is not None
     assert whole.root == ()
     assert pick(checkpoint({("optimizer",): ("optimizer", MLP)})) is None

@@ -7,6 +7,7 @@ says otherwise is noted, since other zip readers, and other loaders, may believe
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Iterable
 from struct import Struct
@@ -21,11 +22,12 @@ from ckptaudit.source import Source
 _END = Struct("<4s4H2LH")
 _END64_LOCATOR = Struct("<4sLQL")
 _END64 = Struct("<4sQ2H2L4Q")
-_CENTRAL = Struct("<4s6H3L5H2L")
-_LOCAL = Struct("<4s5H3L2H").unpack_from
+_CENTRAL = Struct("<4s4x2H4x3L3H8xL")  # without versions, times, disk and attributes
+_LOCAL = Struct("<6x2H16x2H").unpack_from  # flags, method, lengths of name and extra field
 _MAX_COMMENT = 65_535
 _ENCRYPTED = 1
 STORED, DEFLATED = 0, 8
+_MARKS = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)  # any of these may lead out of the folder
 _new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
 
@@ -49,13 +51,16 @@ class Archive:
                 raise
             self.cut_off = True
             self.problems.append(Problem("malformed-file", f"{error.where}: {error.reason}", incomplete=True))
-        self._by_name: dict[str, Member] = {}
+        self.by_name = {member.name: member for member in reversed(self.members)}
         self._folded: dict[str, Member] = {}
         self._note_names()
 
     def find(self, name: str) -> Member | None:
         """The first member of that name, ASCII case aside: so does torch look members up."""
-        return self._by_name.get(name) or self._folded.get(name.lower())
+        found = self.by_name.get(name)
+        if found is None and not self._folded:
+            self._folded = {member.name.lower(): member for member in reversed(self.members)}
+        return found or self._folded.get(name.lower())
 
     def span_of(self, member: Member) -> Span | None:
         """Where the member's bytes lie; None, with a problem noted, where the file has no such place."""
@@ -64,7 +69,7 @@ class Archive:
         if len(header) < 30 or header[:4] != b"PK\x03\x04":
             self.problem("malformed-file", f"no local header for {member.name!r} at byte {member.header}")
             return None
-        _, _, flags, method, _, _, _, _, _, name_size, extra_size = _LOCAL(header)
+        flags, method, name_size, extra_size = _LOCAL(header)
         start = member.header + 30 + name_size + extra_size
         if start + member.packed > self.source.size:
             self.problem(
@@ -178,7 +183,7 @@ class Archive:
         members: list[Member] = []
         at, unpack, width = 0, _CENTRAL.unpack_from, _CENTRAL.size
         while at + width <= size:
-            (sign, _, _, flags, method, _, _, crc, packed, nbytes, name_size, extra_size, comment_size, _, _, _,
+            (sign, flags, method, crc, packed, nbytes, name_size, extra_size, comment_size,
              header) = unpack(directory, at)  # fmt: skip
             if sign != b"PK\x01\x02":
                 break
@@ -198,20 +203,17 @@ class Archive:
         return members
 
     def _note_names(self) -> None:
-        clashes, unsafe = [], []
-        for member in self.members:
-            name = member.name
-            self._by_name.setdefault(name, member)
-            if self._folded.setdefault(name.lower(), member) is not member:
-                clashes.append(name)
-            if name[:1] == "/" or ".." in name or "\\" in name or ":" in name or "\0" in name:
-                unsafe.append(name)
-        unsafe = [name for name in unsafe if _leaves_its_folder(name)]
-        if clashes:
+        names = [member.name for member in self.members]
+        if len({name.lower() for name in names}) < len(names):
+            seen: set[str] = set()
+            clashes = [name for name in names if name.lower() in seen or seen.add(name.lower())]  # type: ignore[func-returns-value]
             self.problem(
                 "ambiguous-format",
-                f"{_few(clashes)} stands in the archive twice (letter case aside): loaders differ on which counts",
+                f"{_few(clashes)} stands in the archive twice, letter case aside: which one counts, loaders differ",
             )
+        unsafe = (
+            [name for name in names if _leaves_its_folder(name)] if _MARKS.search("\n".join(names)) else []
+        )
         if unsafe:
             self.problem(
                 "unsafe-member-name", f"{_few(unsafe)} would be written outside the folder when unpacked"

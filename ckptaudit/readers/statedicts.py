@@ -43,14 +43,21 @@ class Roots:
     def key(self, path: Path, owner: Path | None) -> str:
         """The name of the tensor at `path` inside its state dict."""
         if owner is None and path and path[:-1] in self._versions:
-            return str(path[-1])
+            name = path[-1]
+            return name if type(name) is str else str(name)
         return ".".join(map(str, path[len(owner or ()) :]))
 
     def settle(self) -> None:
         """Write the state dicts to the draft, in the order of the file."""
         groups: dict[Path, list[TensorMeta]] = {}
-        for tensor in self._draft.tensors.values():
-            groups.setdefault(self._root_of(tensor.path), []).append(tensor)
+        for path, tensor in self._draft.tensors.items():
+            root = path[:-1]
+            if root not in self._versions:
+                root = self._root_of(path)
+            if root in groups:
+                groups[root].append(tensor)
+            else:
+                groups[root] = [tensor]
         for root in (*self._modules, *self._optimizers):
             groups.setdefault(root, [])
         around = {root[:end] for root in groups for end in range(len(root))}
@@ -62,8 +69,6 @@ class Roots:
             self._draft.state_dicts.append(StateDict(root, role, modules))
 
     def _root_of(self, path: Path) -> Path:
-        if path[:-1] in self._versions:
-            return path[:-1]
         for end in range(len(path) - 1, -1, -1):
             if path[:end] in self._modules or path[:end] in self._optimizers:
                 return path[:end]
@@ -94,11 +99,13 @@ def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[
     for key in keys:
         if len(key) > _LONG_KEY and key.count(".") > _DEEPEST:
             continue  # a name made to be taken apart forever
-        missing = []
         prefix = key.rpartition(".")[0]
+        if prefix in modules:
+            continue
+        missing = []
         while prefix not in modules:
             missing.append(prefix)
             prefix = prefix.rpartition(".")[0]
         for name in reversed(missing):
-            modules[name] = ModuleMeta(name)
+            modules[name] = tuple.__new__(ModuleMeta, (name, None, None, None, None))
     return modules

@@ -17,10 +17,10 @@ from ckptaudit.model import Checkpoint, Kind, Path, StateDict
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.member import Member
 from ckptaudit.readers.probe import Probe
+from ckptaudit.readers.records import Records
 from ckptaudit.readers.strict_json import parse_json
 from ckptaudit.readers.torch_export_graph import modules_in, signature_of
 from ckptaudit.readers.torch_export_payload import Hang, Payloads
-from ckptaudit.readers.torch_zip import Records
 
 FORMAT: Final = "torch-export"
 _CONSTANTS: Final = "CONSTANTS"

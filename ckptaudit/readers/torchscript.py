@@ -9,21 +9,18 @@ torch/csrc/jit/serialization/export_module.cpp and import.cpp; torch.load takes 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ckptaudit.errors import CkptAuditError, UnreadableError, UnsupportedFormatError
 from ckptaudit.model import Checkpoint, Span
-from ckptaudit.readers.archive import STORED
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.member import Member
-from ckptaudit.readers.pickle import interpret, note
+from ckptaudit.readers.pickle import interpret
 from ckptaudit.readers.pickle.machine import Pickled, run
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.symbols import Persistent
-from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.probe import Probe
-from ckptaudit.readers.torch_zip import Records, _read_settings
+from ckptaudit.readers.records import Records
+from ckptaudit.readers.torch_zip import SCRIPT_START
 from ckptaudit.readers.torchscript_code import Code
 from ckptaudit.readers.torchscript_objects import Objects, is_script_name
 
@@ -43,7 +40,7 @@ def sniff(probe: Probe) -> bool:
     records = Records(probe.archive)
     if records.find("constants.pkl") is not None or _is_old(records):
         return True
-    return probe.archive.cut_off and _begins_with_script_object(probe, records)
+    return probe.archive.cut_off and records.begins_with("data.pkl", SCRIPT_START)
 
 
 def read(probe: Probe) -> Checkpoint:
@@ -60,16 +57,10 @@ def read(probe: Probe) -> Checkpoint:
     draft = Draft(probe.source, FORMAT, probe.limits)
     _read_module(draft, records)
     _read_side_records(draft, records)
-    _read_settings(draft, records)
+    records.read_settings(draft)
     records.report(draft)
     draft.weights_only = False
     return draft.finish()
-
-
-def _begins_with_script_object(probe: Probe, records: Records) -> bool:
-    member = records.find("data.pkl")
-    span = records.archive.span_of(member) if member is not None else None
-    return span is not None and probe.source.read(span.start, 12) == b"\x80\x02c__torch__"
 
 
 def _is_old(records: Records) -> bool:
@@ -83,7 +74,12 @@ def _read_module(draft: Draft, records: Records) -> None:
     constants = _read_constants(draft, records)
     objects.adapt(module.value)
     objects.adapt(constants)
-    memory = Stored(draft, lambda key, nbytes: _locate(draft, records, key, nbytes))
+    own, shared = records.locator(draft, "data/"), records.locator(draft, "")
+
+    def locate(key: str, nbytes: int) -> Span | None:
+        return shared(key, nbytes) if "/" in key else own(key, nbytes)
+
+    memory = Stored(draft, locate)
     reviver = Reviver(draft, memory)
     reviver.walk(module.value)
     if type(constants) is tuple and constants:
@@ -108,10 +104,6 @@ def _read_pickle(draft: Draft, records: Records, name: str, prefix: str) -> Pick
     Every storage that it names counts as used, also where no tensor that we list views it. Raises
     UnreadableError where the record cannot be had.
     """
-    member = records.find(f"{name}.pkl")
-    if member is None:
-        raise UnreadableError(draft.source.path, "no such record", where=f"{name}.pkl")
-    data = records.archive.read(member, draft.limits.pickle_bytes)
 
     def persistent(pid: object, position: int) -> Persistent:
         if type(pid) is tuple and len(pid) == 5 and type(pid[2]) is str:
@@ -119,35 +111,7 @@ def _read_pickle(draft: Draft, records: Records, name: str, prefix: str) -> Pick
             pid = (*pid[:2], prefix + pid[2], *pid[3:])
         return Persistent(pid, position)
 
-    base = records.archive.span_of(member) if member.method == STORED else None
-    pickled = run(data, 0, draft.limits, persistent)
-    cut_off = records.archive.cut_off
-    if cut_off and pickled.fault is not None and pickled.fault.truncated:
-        pickled = replace(pickled, fault=None)  # the archive says that the file ends too early
-    note(draft, pickled, base=base, label=f"{name}.pkl")
-    if pickled.fault is None and pickled.end < len(data) and not cut_off:
-        rest = Span(base.file, base.start + pickled.end, len(data) - pickled.end) if base else None
-        draft.problem(
-            "trailing-bytes", f"{len(data) - pickled.end:,} bytes after the end of {name}.pkl", rest
-        )
-    return pickled
-
-
-def _locate(draft: Draft, records: Records, key: str, nbytes: int) -> Span | None:
-    name = key if "/" in key else f"data/{key}"
-    record = records.find(name)
-    if record is None and records.archive.cut_off:
-        return None
-    if record is None:
-        raise TensorError(f"no record {name!r} for storage {key!r}")
-    span = records.archive.span_of(record)
-    if record.nbytes != nbytes:
-        draft.problem(
-            "storage-size-mismatch",
-            f"storage {key!r} should have {nbytes:,} bytes, its record has {record.nbytes:,}",
-            span,
-        )
-    return span if record.method == STORED else None
+    return records.pickle(draft, f"{name}.pkl", persistent)
 
 
 def _drop_own_names(draft: Draft, code: Code) -> None:
@@ -186,5 +150,4 @@ def _look_at_debug(draft: Draft, records: Records, member: Member) -> None:
         return
     names = {found.module for found in run(data, 0, draft.limits).globals}
     if names - {"torch.jit._pickle"}:
-        base = records.archive.span_of(member) if member.method == STORED else None
-        interpret(draft, data, base=base, label=member.name)
+        interpret(draft, data, base=records.plain_span(member), label=member.name)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.readers.draft import Draft
-from ckptaudit.readers.torch_zip import Records
+from ckptaudit.readers.records import Records
 
 _LINE = re.compile(
     r"^(?:class (?P<cls>\w+)(?:\((?P<base>\w+)\))?:"

@@ -110,25 +110,17 @@ def _tensors(checkpoint: Checkpoint, tensors: Iterable[TensorMeta]) -> Iterator[
     made: dict[tuple[object, ...], tuple[str, str]] = {}
     storages = checkpoint.storages
     for tensor in tensors:
-        storage = storages.get(tensor.storage)
+        # Unpacked at once: eleven look-ups by name would cost as much as all the rest.
+        path, name, dtype, shape, stride, offset, storage_id, kind, requires_grad, layout, subclass = tensor
+        storage = storages.get(storage_id)
         device = "cpu" if storage is None else storage.device
-        kind = (
-            tensor.dtype,
-            tensor.shape,
-            tensor.stride,
-            tensor.offset,
-            tensor.kind,
-            tensor.requires_grad,
-            tensor.layout,
-            tensor.subclass,
-            device,
-        )
-        parts = made.get(kind)
+        repeated = (dtype, shape, stride, offset, kind, requires_grad, layout, subclass, device)
+        parts = made.get(repeated)
         if parts is None:
-            parts = made[kind] = _parts(tensor, device)
-        key = quoted(tensor.key)
-        path = f"[{key}]" if tensor.path == (tensor.key,) else _value(tensor.path)
-        yield f'{{"path":{path},"key":{key},{parts[0]}{quoted(tensor.storage)},{parts[1]}'
+            parts = made[repeated] = _parts(tensor, device)
+        key = quoted(name)
+        place = f"[{key}]" if path == (name,) else _value(path)
+        yield f'{{"path":{place},"key":{key},{parts[0]}{quoted(storage_id)},{parts[1]}'
 
 
 def _parts(tensor: TensorMeta, device: str) -> tuple[str, str]:
@@ -153,15 +145,14 @@ def _sizes(sizes: tuple[int, ...] | None) -> str:
 
 def _storages(checkpoint: Checkpoint) -> Iterator[str]:
     files: dict[str, str] = {}
-    for storage in checkpoint.storages.values():
+    for name, _, device, nbytes, span in checkpoint.storages.values():
         place = '"file":null,"start":null}'
-        if storage.span is not None:
-            file = files.get(storage.span.file)
+        if span is not None:
+            file = files.get(span.file)
             if file is None:
-                file = files[storage.span.file] = quoted(storage.span.file)
-            place = f'"file":{file},"start":{storage.span.start}}}'
-        name, device = quoted(storage.id), quoted(storage.device)
-        yield f'{{"id":{name},"nbytes":{storage.nbytes},"device":{device},{place}'
+                file = files[span.file] = quoted(span.file)
+            place = f'"file":{file},"start":{span.start}}}'
+        yield f'{{"id":{quoted(name)},"nbytes":{nbytes},"device":{quoted(device)},{place}'
 
 
 def _modules(checkpoint: Checkpoint) -> Iterator[str]:

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from ckptaudit.errors import NotFetchedError
 from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Problem, Span, StateDict
 from ckptaudit.reports.json import write, write_error
-from ckptaudit.reports.selection import Selection
+from ckptaudit.reports.selection import ALL, Selection
 from tests.handmade import MLP, checkpoint, gpt2, tensor, training
 
 TEXT: Any = {"type": "string"}
@@ -21,7 +21,8 @@ COUNT: Any = {"type": "integer", "minimum": 0}
 WHOLE: Any = {"type": "integer"}
 MAYBE_TEXT: Any = {"type": ["string", "null"]}
 MAYBE_BOOL: Any = {"type": ["boolean", "null"]}
-FORMATS = "torch-zip torch-legacy torch-tar torchscript torch-export safetensors sharded dcp".split()
+TORCH = ["torch-zip", "torch-legacy", "torch-tar", "torchscript", "torch-export"]
+FORMATS = [*TORCH, "safetensors", "sharded", "dcp", None]
 
 
 def rows(items: Any) -> Any:
@@ -37,7 +38,7 @@ def record(**fields: Any) -> Any:
 SCHEMA = record(
     schema={"const": "ckptaudit.inspect/1"},
     path=TEXT,
-    format={"enum": [*FORMATS, None]},
+    format={"enum": FORMATS},
     bytes={"type": ["integer", "null"]},
     tensors=rows(
         record(
@@ -111,7 +112,7 @@ def parse(text: str) -> Any:
     return document
 
 
-def told(found: Checkpoint, selection: Selection = Selection()) -> Any:
+def told(found: Checkpoint, selection: Selection = ALL) -> Any:
     out = io.StringIO()
     write(found, out, selection)
     assert out.getvalue().isascii()
@@ -274,7 +275,7 @@ def test_include_and_exclude_narrow_tensors_alone() -> None:
         ((1, [2.5, "x"]), [1, [2.5, "x"]]),
         ({"a": {1: 2}}, {"a": {"1": 2}}),
     ],
-    ids="nan infinite real bool none large huge bytes tuple mapping".split(),
+    ids=["nan", "infinite", "real", "bool", "none", "large", "huge", "bytes", "tuple", "mapping"],
 )
 def test_leaves_that_json_has_no_word_for(leaf: object, written: object) -> None:
     assert only(mlp(), extras={("leaf",): leaf})["extras"] == {"leaf": written}

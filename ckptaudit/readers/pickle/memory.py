@@ -122,15 +122,21 @@ class Stored:
     def stored(self, reference: Persistent) -> Storage:
         """The storage behind a persistent id."""
         found = storage_id(reference.pid)
-        first = self._ids.get(found.key)
-        if first is None:
-            self._ids[found.key] = found
-            storage = self._make(found)
+        dtype, key, device, numel, view = found
+        first = self._ids.setdefault(key, found)
+        if first is found:
+            nbytes = numel * DTYPE_BITS[dtype] // 8
+            try:
+                span = self._locate(key, nbytes)
+            except TensorError as error:
+                span = None
+                self._draft.problem("missing-record", f"{error}, of storage {key!r}", incomplete=True)
+            storage = self._draft.storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
         else:
-            storage = self._draft.storages[found.key]
+            storage = self._draft.storages[key]
             if found[:4] != first[:4]:
                 storage = self._conflict(first, found, storage)
-        return storage if found.view is None else self._part(found, found.view, storage)
+        return storage if view is None else self._part(found, view, storage)
 
     def embedded(self, call: Call) -> Storage:
         """The storage that `_load_from_bytes` would make; each call of it once."""
@@ -151,17 +157,18 @@ class Stored:
 
     def check_bounds(self) -> None:
         """Note every tensor that views more memory than its storage has."""
-        storages, good = self._draft.storages, set()
+        storages = self._draft.storages
+        reaches: dict[object, int] = {}
         for tensor in self._draft.tensors.values():
-            storage = storages[tensor.storage]
-            look = (tensor.shape, tensor.stride, tensor.offset, tensor.dtype, storage.nbytes)
-            if look in good or tensor.layout != "strided" or storage.id in self._unbacked:
+            _, _, dtype, shape, stride, offset, name, _, _, layout, _ = tensor
+            if layout != "strided":
                 continue
-            reach = bytes_reached(tensor)
-            if reach <= storage.nbytes:
-                good.add(look)
-            else:
-                self._outside(tensor, storage, reach)
+            look = (shape, stride, offset, dtype)
+            reach = reaches.get(look)
+            if reach is None:
+                reach = reaches[look] = bytes_reached(tensor)
+            if reach > storages[name].nbytes and name not in self._unbacked:
+                self._outside(tensor, storages[name], reach)
 
     def _outside(self, tensor: TensorMeta, storage: Storage, reach: int) -> None:
         self._draft.problem(
@@ -170,17 +177,6 @@ class Stored:
             f"which has {storage.nbytes:,}",
             storage.span,
         )
-
-    def _make(self, found: StorageId) -> Storage:
-        dtype, key, device, numel, _ = found
-        nbytes = numel * DTYPE_BITS[dtype] // 8
-        try:
-            span = self._locate(key, nbytes)
-        except TensorError as error:
-            span = None
-            self._draft.problem("missing-record", str(error), incomplete=True)
-        storage = self._draft.storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
-        return storage
 
     def _conflict(self, first: StorageId, found: StorageId, storage: Storage) -> Storage:
         if first.numel == 0:

@@ -160,6 +160,8 @@ _INERT: Final[dict[str, str]] = {
     "torch.distributed.tensor._api": "DTensor",
     "torch.distributed.tensor._dtensor_spec": "DTensorSpec TensorMeta",
     "torch.distributed.tensor.placement_types": "Partial Replicate Shard",
+    "torch.jit._pickle": "build_boollist build_doublelist build_intlist build_tensor_from_id build_tensorlist"
+    " restore_type_tag",
     "torch.nn.functional": "celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid"
     " mish relu relu6 relu_ selu sigmoid silu softmax softplus softsign tanh cross_entropy mse_loss nll_loss",
     "torch.nn.parameter": "Buffer UninitializedBuffer UninitializedParameter",

@@ -19,7 +19,7 @@ from ckptaudit.readers.pickle.tensors import Memory, TensorError, View, tensor_o
 from ckptaudit.readers.statedicts import Roots
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_LONG = 1000  # a mapping of more scalars is one value, not so many
+_LONG = 1000  # a mapping of more scalars is one value, not so many; joined names beyond it are counted
 _OWN_TENSORS: tuple[tuple[str, Kind], ...] = (("_parameters", "parameter"), ("_buffers", "buffer"))
 _UNSEEN = View("", None, (), 0, None)  # type: ignore[arg-type]
 
@@ -137,9 +137,9 @@ class Reviver:
         self, place: Place, pairs: Iterable[tuple[Any, Any]], kind: Kind | None = None
     ) -> Iterator[tuple[Place, Any]]:
         """Take up the tensors among the parts of a container, and yield everything else."""
-        below, owner, in_module = place.below, place.owner, place.in_module
+        base, owner, in_module = place
         for key, part in pairs:
-            path = below(key)
+            path = (*base, key) if type(key) is str and not in_module else place.below(key)
             view = self._view(path, part) if type(part) is Call else None
             if view is not None:
                 if kind is not None and view.kind != "lazy":
@@ -190,9 +190,10 @@ class Reviver:
         if path in tensors:
             self.draft.problem("duplicate-name", f"two tensors are called {show(path)}")
         key = self.roots.key(path, owner)
-        if self._spell(len(key)):
-            meta = (path, key, dtype, shape, stride, offset, storage.id, kind, grad, layout, subclass)
-            tensors[path] = tuple.__new__(TensorMeta, meta)
+        if len(key) > _LONG and not self._spell(len(key)):
+            return
+        meta = (path, key, dtype, shape, stride, offset, storage.id, kind, grad, layout, subclass)
+        tensors[path] = tuple.__new__(TensorMeta, meta)
 
 
 def _all_scalars(values: Iterable[Any]) -> bool:

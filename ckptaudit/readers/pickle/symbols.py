@@ -37,17 +37,18 @@ class Call:
     BUILD, `items` what was appended or added, `pairs` what was set by key.
     """
 
-    __slots__ = ("args", "func", "how", "items", "kwargs", "pairs", "position", "state")
+    __slots__ = ("__dict__", "args", "func", "how", "position")
+    # Most calls have none of these: they are set where there is one.
+    kwargs: Any = None
+    state: list[Any] | None = None
+    items: list[Any] | None = None
+    pairs: dict[Any, Any] | None = None
 
     def __init__(self, func: Any, args: Any, position: int, how: How = "reduce") -> None:
         self.func = func
         self.args = args
         self.position = position
         self.how = how
-        self.kwargs: Any = None
-        self.state: list[Any] | None = None
-        self.items: list[Any] | None = None
-        self.pairs: dict[Any, Any] | None = None
 
 
 class Persistent:

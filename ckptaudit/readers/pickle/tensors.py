@@ -81,12 +81,15 @@ def nested_tensor(value: Any, memory: Memory) -> View:
 
 
 def _dense(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
-    storage = _storage(args[0], memory)
-    shape, stride = _sizes(args[2]), _sizes(args[3])
+    reference, offset, shape, stride = args[:4]
+    storage = memory.stored(reference) if type(reference) is Persistent else _storage(reference, memory)
+    shape, stride = _sizes(shape), _sizes(stride)
     if len(shape) != len(stride):
         raise TensorError(f"{len(shape)} sizes and {len(stride)} strides")
+    if type(offset) is not int or not 0 <= offset <= _MAX_INT64:
+        raise TensorError("an offset that is no number from 0 to 2**63-1")
     grad = args[4] if len(args) > 4 and type(args[4]) is bool else None
-    view = (storage.dtype or "uint8", shape, stride, _size(args[1]), storage, "tensor", grad, "strided", None)
+    view = (storage.dtype or "uint8", shape, stride, offset, storage, "tensor", grad, "strided", None)
     return tuple.__new__(View, view)  # without the Python-level constructor: there are 20,000
 
 
@@ -221,23 +224,29 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _storage(value: Any, memory: Memory) -> Storage:
-    if type(value) is Persistent:
-        return memory.stored(value)
     if type(value) is Call:
         return memory.embedded(value)
     raise TensorError("no storage where one belongs")
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
+    if type(value) is not tuple:
+        value = _as_tuple(value)
+    if len(value) > _MAX_DIMS:
+        raise TensorError(f"a shape or stride of {len(value):,} dimensions")
+    for size in value:
+        if type(size) is not int or size < 0 or size > _MAX_INT64:
+            raise TensorError("a shape or stride of something else than sizes from 0 to 2**63-1")
+    return value  # type: ignore[no-any-return]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
     if type(value) is Call and type(value.args) is tuple and len(value.args) == 1:
         value = value.args[0]  # torch.Size((...))
     if type(value) is list:
         value = tuple(value)
-    if type(value) is not tuple or len(value) > _MAX_DIMS:
-        raise TensorError("a shape or stride that is no short tuple")
-    for size in value:
-        if type(size) is not int or not 0 <= size <= _MAX_INT64:
-            raise TensorError("a shape or stride of something else than sizes from 0 to 2**63-1")
+    if type(value) is not tuple:
+        raise TensorError("a shape or stride that is no tuple")
     return value
 
 
