@@ -27,6 +27,7 @@ _SETTINGS = (
     ".storage_alignment",
     ".data/serialization_id",
 )
+_VERSIONS = tuple(map(str, range(1, 11)))
 _SMALL = 4096  # no honest version, byte order or serialization id is longer
 
 
@@ -114,8 +115,11 @@ class Records:
                 draft.metadata[name] = self.archive.read(member, _SMALL).decode("utf-8", "replace").strip()
             except CkptAuditError as error:
                 draft.problem("malformed-file", f"{name}: {error.reason}")
-        if not {"version", ".data/version"} & set(draft.metadata) and not self.archive.cut_off:
+        version = draft.metadata.get(".data/version") or draft.metadata.get("version")
+        if version is None and not self.archive.cut_off:
             draft.problem("missing-record", "no record 'version': torch refuses the archive")
+        elif version is not None and version not in _VERSIONS:
+            draft.problem("malformed-file", f"format version {version[:20]!r}: torch reads 1 to 10")
 
     def report(self, draft: Draft) -> None:
         """Hand over what is wrong with the container, and look into members that nothing refers to."""

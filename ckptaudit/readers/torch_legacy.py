@@ -5,7 +5,7 @@ from __future__ import annotations
 from ckptaudit.model import Checkpoint, Span
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.hidden import looks_like_one
-from ckptaudit.readers.pickle.legacy import MAGIC, read_legacy
+from ckptaudit.readers.pickle.legacy import MAGIC, Legacy, read_legacy
 from ckptaudit.readers.pickle.machine import run
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
@@ -45,5 +45,12 @@ def read(probe: Probe) -> Checkpoint:
     if whole and stream.left > 0:
         left = stream.left
         draft.problem("trailing-bytes", f"{left:,} bytes after the last storage", stream.skip(left))
-    draft.weights_only = not legacy.classes and all(accepted(each, draft) for each in legacy.pickles)
+    draft.weights_only = _loadable(legacy) and all(accepted(each, draft) for each in legacy.pickles)
     return draft.finish()
+
+
+def _loadable(legacy: Legacy) -> bool:
+    # The loader of this format knows no untyped storages, fills storages too late for nested tensors to be
+    # made of them, and hands out no classes to the restricted unpickler.
+    names = {found.name for found in legacy.pickled.globals}
+    return not legacy.classes and not names & {"UntypedStorage", "_rebuild_nested_tensor"}

@@ -6,6 +6,7 @@ audit hook counts what nothing in a file may bring about.
 
 from __future__ import annotations
 
+import codecs
 import json
 import resource
 import sys
@@ -18,7 +19,8 @@ from ckptaudit.errors import CkptAuditError
 from ckptaudit.readers.pickle.policy import verdict
 
 _GUARD = 3 * 2**30  # bytes of address space: keeps a failing test from taking the machine with it
-_RUNS = ("exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn", "subprocess.Popen",
+_RUNS = ("exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.spawn",
+"subprocess.Popen",
          "socket.connect", "socket.getaddrinfo", "pickle.find_class", "ctypes.dlopen", "marshal.loads",
          "object.__setattr__", "os.remove", "os.rename", "os.mkdir", "shutil.rmtree")  # fmt: skip
 
@@ -27,8 +29,10 @@ def main(seconds: int, paths: list[str]) -> None:
     """Read each of `paths`."""
     for name in readers.READERS:  # so that what the hook sees is the files' own doing
         import_module(f"ckptaudit.readers.{name}")
-    for name in ("sharded", "foreign"):
-        import_module(f"ckptaudit.readers.{name}")
+    for name in ("ckptaudit.readers.sharded", "ckptaudit.readers.foreign", "tarfile"):
+        import_module(name)
+    for codec in ("unicode_escape", "raw_unicode_escape", "latin-1", "ascii", "utf-8"):
+        codecs.lookup(codec)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_AS, (_GUARD, _GUARD))
     seen: list[str] = []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 from tests.hostile.case import raw
 
@@ -68,19 +69,19 @@ def _deflated(data: bytes) -> bytes:
     return squeeze.compress(data) + squeeze.flush()
 
 
-def torch_zip_bytes(pickled: bytes, *more: Entry, data: bytes = FOUR_FLOATS, **lies: object) -> bytes:
+def torch_zip_bytes(pickled: bytes, *more: Entry, **lies: Any) -> bytes:
     """What torch.save writes: `pickled` as data.pkl and one storage of four floats."""
     entries = [
-        Entry("a/data.pkl", pickled, **lies),  # type: ignore[arg-type]
+        Entry("a/data.pkl", pickled, **lies),
         Entry("a/byteorder", b"little"),
-        Entry("a/data/0", data),
+        Entry("a/data/0", FOUR_FLOATS),
         Entry("a/version", b"3\n"),
         *more,
     ]
     return zipped(entries)
 
 
-def torch_zip(pickled: bytes | Callable[[], bytes], *more: Entry, **lies: object) -> Callable[[Path], Path]:
+def torch_zip(pickled: bytes | Callable[[], bytes], *more: Entry, **lies: Any) -> Callable[[Path], Path]:
     """A builder of a torch zip around `pickled`."""
     return raw(lambda: torch_zip_bytes(pickled() if callable(pickled) else pickled, *more, **lies))
 

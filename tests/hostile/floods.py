@@ -54,8 +54,10 @@ _FLOODS: dict[str, Callable[[], bytes]] = {
     "strings that are no UTF-8": _popped(b"U\x01\xff0"),
     "imports": lambda: a.whole(b"".join(b"ca\n%x\n0" % i for i in range(1_500_000)) + a.NONE),
     "imports from the stack": lambda: a.whole(
-        a.text("m") + a.put(0) + b"".join(b"h\x00" + b"\x8c\x06%06x" % i + b"\x930" for i in range(1_200_000))),
-    "extension codes": lambda: a.whole(b"".join(b"\x84" + pack("<i", i + 1) + b"0" for i in range(2_000_000))),
+        a.text("m") + a.put(0) + b"".join(b"h\x00" + b"\x8c\x06%06x" % i + b"\x930" for i in range(
+        1_200_000))),
+    "extension codes": lambda: a.whole(b"".join(b"\x84" + pack("<i",
+        i + 1) + b"0" for i in range(2_000_000))),
     "marks": _popped(b"(", 3_000_000),
     "marks of nothing": _popped(b"(0", 3_900_000),
     "memo entries": lambda: a.whole(b"N" + b"".join(a.put(i * 1601) for i in range(2_600_000))),

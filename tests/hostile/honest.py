@@ -43,12 +43,14 @@ _MODULE = a.items(
 
 CASES = (
     Case("a tensor of bytes that are a pickle", "honest", raw(_saved(_bytes_tensor(_PICKLE), _PICKLE))),
-    Case("a tensor of bytes that are a zip", "honest", raw(_saved(_bytes_tensor(_saved(_PICKLE)), _saved(_PICKLE)))),
+    Case("a tensor of bytes that are a zip", "honest", raw(_saved(_bytes_tensor(_saved(_PICKLE)),
+    _saved(_PICKLE)))),
     Case("legacy tensor of bytes that are a pickle", "honest",
          raw(legacy_bytes(_bytes_tensor(_PICKLE), pack("<q", len(_PICKLE)) + _PICKLE))),
     Case("saved with CRC off", "honest", raw(_saved(_STATE, crc=0))),
     Case("scary key names", "honest", torch_zip(_STATE)),
-    Case("scary text", "honest", torch_zip(a.whole(a.items(a.text("note"), a.text("cos\nsystem\n(S'x'\ntR."))))),
+    Case("scary text", "honest", torch_zip(a.whole(a.items(a.text("note"),
+    a.text("cos\nsystem\n(S'x'\ntR."))))),
     Case("a package named unknown", "honest", torch_zip(a.whole(_UNKNOWN + _MODULE + a.BUILD))),
     Case("safetensors of pickle bytes", "honest", raw(_safe({"weight": _PICKLE}))),
     Case("safetensors with scary names", "honest", raw(_safe(dict.fromkeys(_SCARY[:-1], b"x")))),

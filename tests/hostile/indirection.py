@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.hostile import assemble as a
 from tests.hostile.callables import Payload, at_marker, in_zip, shell
 from tests.hostile.case import Case
+from tests.hostile.containers import torch_zip_bytes
 
 _OS_SYSTEM = a.name("posix", "system")
 
@@ -119,7 +122,13 @@ def _text_only(marker: str) -> bytes:
 
 def _in_state(marker: str) -> bytes:
     tensor = a.name("torch._utils", "_rebuild_parameter_with_state")
-    return a.call(tensor, a.tensor(), b"\x88", a.call(a.name("collections", "OrderedDict")), _reached(marker, _OS_SYSTEM))
+    return a.call(
+        tensor,
+        a.tensor(),
+        b"\x88",
+        a.call(a.name("collections", "OrderedDict")),
+        _reached(marker, _OS_SYSTEM),
+    )
 
 
 def _in_persistent_id(marker: str) -> bytes:
@@ -131,11 +140,59 @@ def _harmless_first(opcodes: bytes) -> Payload:
     return lambda marker: opcodes + a.POP + _reached(marker, _OS_SYSTEM)
 
 
+def _inner(marker: str) -> bytes:
+    return torch_zip_bytes(a.whole(_reached(marker, _OS_SYSTEM)))
+
+
+def _embedded(load: Callable[[bytes, bytes], bytes]) -> Payload:
+    # torch.storage._load_from_bytes is torch.load on bytes, and that without weights_only.
+    func = a.name("torch.storage", "_load_from_bytes")
+
+    def payload(marker: str) -> bytes:
+        inner = _inner(marker)
+        return load(func, b"B" + len(inner).to_bytes(4, "little") + inner)
+
+    return payload
+
+
+def _encoded(codec: str) -> Payload:
+    def payload(marker: str) -> bytes:
+        func, inner = a.name("torch.storage", "_load_from_bytes"), _inner(marker)
+        if codec == "utf-16-le":
+            inner += bytes(len(inner) % 2)
+        encoded = a.text(inner.decode(codec, "surrogatepass" if codec == "utf-16-le" else "strict"))
+        return a.call(
+            func, a.call(a.name("_codecs", "encode"), encoded, a.text(codec), a.text("surrogatepass"))
+        )
+
+    return payload
+
+
+def _by_rebuild(func: bytes, data: bytes) -> bytes:
+    rebuild = a.name("torch._tensor", "_rebuild_from_type_v2")
+    return a.call(rebuild, func, a.name("torch", "Tensor"), a.row(data), a.items())
+
+
+_LOADERS: dict[str, Payload] = {
+    "bytes": _embedded(a.call),
+    "bytes, by OBJ": _embedded(lambda func, data: a.MARK + func + data + a.OBJ),
+    "bytes, popped": _embedded(lambda func, data: a.call(func, data) + a.POP + a.NONE),
+    "bytes as a key": _embedded(lambda func, data: a.EMPTY_DICT + a.call(func, data) + a.NONE + a.SETITEM),
+    "bytes of bytes": _embedded(lambda func, data: a.call(func, a.call(a.name("builtins", "bytes"), data))),
+    "bytes, by numpy": _embedded(
+        lambda func, data: a.call(a.name("numpy.random._pickle", "__generator_ctor"), data, func)),
+    "bytes, by torch": _embedded(_by_rebuild),
+    "text": _encoded("latin1"),
+    "text by another name": _encoded("iso8859_1"),
+    "wide text": _encoded("utf-16-le"),
+}  # fmt: skip
+
 _NULLS = b"I1\x00 hidden\n"
 _SYSTEM = ("posix.system",)
 _DETOURS: dict[str, tuple[Payload, tuple[str, ...], tuple[str, ...]]] = {
     "getattr on a module": (
-        lambda marker: _reached(marker, a.call(a.name("builtins", "getattr"), _module("os"), a.text("system"))),
+        lambda marker: _reached(marker, a.call(a.name("builtins", "getattr"), _module("os"),
+        a.text("system"))),
         ("importlib.import_module", "os.*"), ("importlib.import_module",)),
     "getattr on a class": (
         lambda marker: _reached(marker, _got("os._wrap_close", "__init__")), ("os._wrap_close",), ()),
@@ -145,12 +202,14 @@ _DETOURS: dict[str, tuple[Payload, tuple[str, ...], tuple[str, ...]]] = {
     "pydoc.locate": (
         lambda marker: _reached(marker, a.call(a.name("pydoc", "locate"), a.text("os.system"))),
         ("pydoc.locate", "os.system"), ("pydoc.locate", "os.system")),
-    "methodcaller": (_methodcaller, ("operator.methodcaller", "importlib.import_module"), ("operator.methodcaller",)),
+    "methodcaller": (_methodcaller, ("operator.methodcaller", "importlib.import_module"),
+        ("operator.methodcaller",)),
     "attrgetter": (_attrgetter, ("operator.attrgetter",), ("operator.attrgetter",)),
     "map": (_mapped("builtins", "map"), ("builtins.map", *_SYSTEM), ("builtins.map",)),
     "filter": (_mapped("builtins", "filter"), ("builtins.filter", *_SYSTEM), ("builtins.filter",)),
     "Python 2 map": (_mapped("itertools", "imap"), ("builtins.map", *_SYSTEM), ("builtins.map",)),
-    "itertools.starmap": (_mapped("itertools", "starmap"), ("itertools.starmap", *_SYSTEM), ("itertools.starmap",)),
+    "itertools.starmap": (_mapped("itertools", "starmap"), ("itertools.starmap", *_SYSTEM),
+        ("itertools.starmap",)),
     "partial": (_partial, _SYSTEM, ()),
     "torch's own rebuild function": (_rebuilt, _SYSTEM, _SYSTEM),
     "numpy's own rebuild function": (_generator, _SYSTEM, _SYSTEM),
@@ -191,22 +250,31 @@ _DETOURS: dict[str, tuple[Payload, tuple[str, ...], tuple[str, ...]]] = {
     "octal escape over 255 first": (_harmless_first(b"S'\\501'\n"), _SYSTEM, _SYSTEM),
 }  # fmt: skip
 
-CASES = tuple(
-    Case(f"detour: {how}", "payload", at_marker(payload, in_zip), names, called)
-    for how, (payload, names, called) in _DETOURS.items()
-) + (
-    Case(
-        "detour: extension code",
-        "payload",
-        at_marker(lambda marker: _reached(marker, b"\x82\x07"), in_zip),
-        ("copyreg._inverted_registry.7",),
-        ("copyreg._inverted_registry.7",),
-    ),
-    Case(
-        "detour: an extension code of four bytes",
-        "payload",
-        at_marker(lambda marker: _reached(marker, b"\x84\x07\x00\x00\x01"), in_zip),
-        ("copyreg._inverted_registry.16777223",),
-        ("copyreg._inverted_registry.16777223",),
-    ),
+_EMBEDDED = tuple(
+    Case(f"a file within: {how}", "payload", at_marker(payload, in_zip), ("torch.storage._load_from_bytes",))
+    for how, payload in _LOADERS.items()
+)
+
+CASES = (
+    _EMBEDDED
+    + tuple(
+        Case(f"detour: {how}", "payload", at_marker(payload, in_zip), names, called)
+        for how, (payload, names, called) in _DETOURS.items()
+    )
+    + (
+        Case(
+            "detour: extension code",
+            "payload",
+            at_marker(lambda marker: _reached(marker, b"\x82\x07"), in_zip),
+            ("copyreg._inverted_registry.7",),
+            ("copyreg._inverted_registry.7",),
+        ),
+        Case(
+            "detour: an extension code of four bytes",
+            "payload",
+            at_marker(lambda marker: _reached(marker, b"\x84\x07\x00\x00\x01"), in_zip),
+            ("copyreg._inverted_registry.16777223",),
+            ("copyreg._inverted_registry.16777223",),
+        ),
+    )
 )

@@ -35,7 +35,14 @@ def _zip_named(name: str) -> Case:
     weird = a.text(name)
     module = b"\x80\x04" + weird + a.text("x\x1b[31m") + a.STACK_GLOBAL
     metadata = a.items(a.text("_metadata"), a.items(weird, a.items(a.text("version"), a.number(1))))
-    body = a.call(a.name("collections", "OrderedDict")) + a.MARK + weird + a.tensor() + a.text("extra\x07") + weird
+    body = (
+        a.call(a.name("collections", "OrderedDict"))
+        + a.MARK
+        + weird
+        + a.tensor()
+        + a.text("extra\x07")
+        + weird
+    )
     body += a.text("cls") + module + a.SETITEMS + metadata + a.BUILD
     return Case(f"torch zip: {name!r}", "text", torch_zip(a.whole(body)))
 
@@ -48,7 +55,8 @@ def _safetensors_named(name: str) -> Case:
 
 _MEMBERS = (
     Case("member names with escapes", "text",
-         raw(torch_zip_bytes(a.whole(a.NONE), Entry("a/\x1b[31m\n\u202e", b"x"), Entry("a/../\x1b]0;x\x07", b"y")))),
+         raw(torch_zip_bytes(a.whole(a.NONE), Entry("a/\x1b[31m\n\u202e", b"x"), Entry("a/../\x1b]0;x\x07",
+         b"y")))),
     Case("member names that are no UTF-8", "text",
          raw(torch_zip_bytes(a.whole(a.NONE), Entry("a/\udcff\udc80", b"x"), Entry("/\udcff", b"x")))),
     Case("root folder with escapes", "text",

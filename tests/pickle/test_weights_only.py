@@ -7,6 +7,8 @@ import collections
 import enum
 import io
 import pathlib
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -50,6 +52,12 @@ def _attributed() -> Any:
     return made
 
 
+def _cycle() -> Any:
+    made: list[Any] = []
+    made.append(made)
+    return made
+
+
 def _subscripted() -> Any:
     tensor = torch.ones(2)
     tensor.note = "kept"
@@ -63,7 +71,8 @@ _SAVED: dict[str, Callable[[], Any]] = {
     "training checkpoint": _optimized,
     "parameter": lambda: torch.nn.Parameter(torch.ones(3)),
     "buffer": lambda: torch.nn.Buffer(torch.ones(3)),
-    "every sort of number": lambda: {"a": 1, "b": 2.5, "c": True, "d": None, "e": 2**70, "f": -1, "g": 1 + 2j, "h": "é"},
+    "every sort of number": lambda: {"a": 1, "b": 2.5, "c": True, "d": None, "e": 2**70, "f": -1,
+        "g": 1 + 2j, "h": "é"},
     "containers": lambda: {"a": (1, (2, 3)), "b": [4, [5]], "c": {6, 7}, "d": {"e": {}}},
     "frozenset": lambda: frozenset({1}),
     "bytes": lambda: b"abc",
@@ -82,7 +91,6 @@ _SAVED: dict[str, Callable[[], Any]] = {
     "numpy array": lambda: np.ones(3),
     "dtype and device": lambda: (torch.float16, torch.device("cpu"), torch.Size([1, 2])),
     "layout": lambda: torch.strided,
-    "memory format": lambda: torch.channels_last,
     "generator": lambda: torch.Generator(),
     "sparse": lambda: torch.eye(3).to_sparse(),
     "sparse csr": lambda: torch.eye(3).to_sparse_csr(),
@@ -106,7 +114,7 @@ _SAVED: dict[str, Callable[[], Any]] = {
     "views": lambda: (lambda t: [t, t[2:], t.t() if t.dim() > 1 else t])(torch.ones(6)),
     "empty": lambda: torch.ones(0),
     "key that is a tuple": lambda: {("a", 1): torch.ones(1)},
-    "cycle": lambda: (lambda made: made.append(made) or made)([]),
+    "cycle": _cycle,
     "nested": lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
 }  # fmt: skip
 
@@ -138,7 +146,8 @@ def test_saved_by_torch(name: str, protocol: int, tmp_path: Path) -> None:
     _check(tmp_path / "file.pt")
 
 
-@pytest.mark.parametrize("name", _SAVED)
+# torch reads its own nested tensors from uninitialised memory there.
+@pytest.mark.parametrize("name", sorted(_SAVED.keys() - {"nested"}))
 def test_saved_in_the_legacy_format(name: str, tmp_path: Path) -> None:
     made = _SAVED[name]()
     try:
@@ -210,8 +219,13 @@ _WRITTEN: dict[str, bytes] = {
     "Python 2 string that is not UTF-8": b"U\x01\xff",
     "SETITEMS on an OrderedDict": a.call(_ORDERED) + a.MARK + a.text("a") + a.NONE + a.SETITEMS,
     "SETITEMS on a list": b"]Na(K\x00K\x07u",
-    "SETITEMS on a set": a.call(a.name("builtins", "set"), a.EMPTY_LIST) + a.MARK + a.text("a") + a.NONE + a.SETITEMS,
-    "SETITEMS on a Counter": a.call(a.name("collections", "Counter"), a.EMPTY_DICT) + b"(X\x01\x00\x00\x00aK\x01u",
+    "SETITEMS on a set": a.call(a.name("builtins", "set"), a.EMPTY_LIST)
+    + a.MARK
+    + a.text("a")
+    + a.NONE
+    + a.SETITEMS,
+    "SETITEMS on a Counter": a.call(a.name("collections", "Counter"), a.EMPTY_DICT)
+    + b"(X\x01\x00\x00\x00aK\x01u",
     "APPENDS on an OrderedDict": a.call(_ORDERED) + a.MARK + a.NONE + a.APPENDS,
     "APPENDS of nothing on None": a.NONE + a.MARK + a.APPENDS,
     "BUILD of an OrderedDict": a.call(_ORDERED) + a.items(a.text("x"), a.NONE) + a.BUILD,
@@ -269,8 +283,9 @@ def test_torchscript(tmp_path: Path) -> None:
 
 
 def test_distributed_tensor(tmp_path: Path) -> None:
-    # What torch.save writes of a DTensor names torch.distributed.tensor, which must be imported to load it.
-    body = a.items(a.text("w"), a.name("torch.distributed.tensor", "DTensor"))
+    # torch allows these names once torch.distributed.tensor is imported: a fresh process has not.
     path = tmp_path / "file.pt"
-    path.write_bytes(torch_zip_bytes(a.whole(body)))
-    _check(path)
+    path.write_bytes(torch_zip_bytes(a.whole(a.name("torch.distributed.tensor", "DTensor"))))
+    load = f"import torch; torch.load({str(path)!r}, weights_only=True)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", load], capture_output=True)
+    assert readers.read(path).weights_only is (done.returncode == 0)

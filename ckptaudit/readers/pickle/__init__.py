@@ -13,7 +13,7 @@ from ckptaudit.model import GlobalRef, Span
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.calls import names_behind
 from ckptaudit.readers.pickle.machine import Pickled, run
-from ckptaudit.readers.pickle.symbols import Persistent
+from ckptaudit.readers.pickle.symbols import Global, Persistent
 
 __all__ = ["interpret", "note"]
 
@@ -49,6 +49,10 @@ def note(draft: Draft, pickled: Pickled, *, base: Span | None, label: str) -> No
         draft.globals.append(GlobalRef(found.module, found.name, found.called, place))
     for module, name, position in names_behind(pickled):
         draft.globals.append(GlobalRef(module, name, called=True, span=span(position)))
+    if any(call.func.name == "_load_from_bytes" for call in pickled.indirect if type(call.func) is Global):
+        from ckptaudit.readers.pickle.embedded import follow  # which itself reads pickles
+
+        follow(draft, pickled.indirect)
     for position, what in pickled.oddities:
         draft.problem("odd-pickle", f"{label} at byte {position} {what}", span(position))
     if pickled.fault is None:

@@ -145,7 +145,9 @@ class Stored:
         if not is_embedded(call):
             raise TensorError("no storage where one belongs")
         if id(call) not in self._embedded:
-            self._embedded[id(call)] = read_embedded(self._draft, call, len(self._embedded))
+            scratch = Draft(self._draft.source, "", self._draft.limits)  # note() has told what is in it
+            storage = read_embedded(scratch, call, len(self._embedded))
+            self._embedded[id(call)] = self._draft.storages[storage.id] = storage
         return self._embedded[id(call)]
 
     def apart(self, what: str, dtype: str | None, device: str, nbytes: int) -> Storage:
@@ -187,7 +189,7 @@ class Stored:
         if found.key not in self._lost:
             self._lost.add(found.key)
             self._draft.problem(
-                "storage-size-mismatch",
+                "storage-type-mismatch",
                 f"storage {found.key!r} is {first.numel:,} × {first.dtype} on {first.device} at first, then "
                 f"{found.numel:,} × {found.dtype} on {found.device}: torch keeps the first",
             )

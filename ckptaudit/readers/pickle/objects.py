@@ -124,9 +124,13 @@ def build(state: State) -> None:
         target.state.append(value)
     elif type(target) is Global:
         state.plant(target, "sets attributes of")
-    else:
+    elif not _sets_nothing(value):
         raise PickleError(f"sets attributes of a {type(target).__name__}")
     state.pos += 1
+
+
+def _sets_nothing(state: Any) -> bool:
+    return state is None or (type(state) is tuple and len(state) == 2 and state[0] is None and state[1] == {})
 
 
 def persid(state: State) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ckptaudit.readers.pickle.literals import (
     counted,
-    number,
+    memo_index,
     python2_text,
     read_float,
     read_int,
@@ -35,7 +35,7 @@ from ckptaudit.readers.pickle.objects import (
     stack_global,
 )
 from ckptaudit.readers.pickle.state import State, underflow
-from ckptaudit.readers.pickle.symbols import PickleError
+from ckptaudit.readers.pickle.symbols import Call, PickleError
 
 _F64 = Struct(">d").unpack_from
 _HIGHEST_PROTOCOL = 5
@@ -52,7 +52,7 @@ def _push(convert: Callable[[State], Any]) -> Callable[[State], None]:
 
 def _get(state: State) -> None:
     state.pos += 1
-    index = number(state.line(), 10)
+    index = memo_index(state)
     if index not in state.memo:
         raise PickleError(f"memo entry {index} was never stored")
     state.stack.append(state.memo[index])
@@ -69,7 +69,7 @@ def _long_binget(state: State) -> None:
 def _put(state: State) -> None:
     value = state.top()
     state.pos += 1
-    index = number(state.line(), 10)
+    index = memo_index(state)
     if index < 0:
         raise PickleError("a negative memo index")
     state.memo[index] = value
@@ -183,11 +183,13 @@ def _setitems(state: State) -> None:
 def _additems(state: State) -> None:
     items = state.pop_mark()
     target = state.top()
-    if type(target) is set:
+    if not items:
+        pass
+    elif type(target) is set:
         target.update(state.hashable(item) for item in items)
-    elif type(target) is list or type(target) is dict:
+    elif type(target) in (list, dict, bytearray):
         raise PickleError(f"adds members to a {type(target).__name__}")
-    elif items:
+    else:
         state.extend(target, items)
     state.pos += 1
 
@@ -205,6 +207,7 @@ def _frame(state: State) -> None:
     size = int.from_bytes(state.take(8), "little")
     if size > len(state.data) - state.pos:
         raise PickleError("a frame longer than the pickle", truncated=True)
+    state.frame_end = state.pos + size
 
 
 def _next_buffer(state: State) -> None:
@@ -212,7 +215,8 @@ def _next_buffer(state: State) -> None:
 
 
 def _readonly_buffer(state: State) -> None:
-    state.top()
+    if type(state.top()) not in (bytes, bytearray, Call):
+        raise PickleError("asks for a buffer of something that is none")
     state.pos += 1
 
 

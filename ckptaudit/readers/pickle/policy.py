@@ -240,12 +240,13 @@ _DANGEROUS_NAMES: Final = frozenset(
     }
 )
 
-# Calls that hand out something else by its name: calls.py follows them, and where they lead is judged.
+# Calls that hand out something else: calls.py and embedded.py follow them, and where they lead is judged.
 RESOLVERS: Final = frozenset(
     {("pkgutil", "resolve_name"), ("pydoc", "locate"), ("importlib", "import_module")}
 )
 GETTERS: Final = (
-    frozenset(
+    frozenset({("torch.storage", "_load_from_bytes")})
+    | frozenset(
         (module, name) for module in ("operator", "_operator") for name in ("attrgetter", "methodcaller")
     )
     | {("builtins", "getattr")}
@@ -260,10 +261,9 @@ def verdict(module: str, name: str) -> Verdict:
     """
     if name in KNOWN.get(module, ()) or (module, name) == ("builtins", "getattr"):
         return "known"
-    method_of, _, method = name.rpartition(".")
-    if method_of and not method.startswith("__") and verdict(module, method_of) == "known":
-        # A method of a class that is known, as lazy modules keep their own.
-        return "known" if module.startswith("torch.nn.modules.") else "unknown"
+    owner, _, method = name.rpartition(".")
+    if module.startswith("torch.nn.modules.") and owner in KNOWN.get(module, ()) and method[:2] != "__":
+        return "known"  # a method of a known class, as lazy modules keep their own
     if module.partition(".")[0] in _DANGEROUS_MODULES or (module, name) in _DANGEROUS_NAMES:
         return "dangerous"
     if module.startswith(_DANGEROUS_PREFIXES) or "__" in name:

@@ -31,30 +31,28 @@ class State:
         self.rare: set[int] = set()
         self.oddities: list[tuple[int, str]] = []
         self.protocol = 0
+        self.frame_end = 0
         self.objects = 0
         self.result: Any = None
 
     def take(self, nbytes: int) -> bytes:
         """The next `nbytes` bytes; moves past them."""
         end = self.pos + nbytes
-        if end > len(self.data):
+        if end > len(self.data) or self.pos < self.frame_end < end:
             raise PickleError("the pickle ends before its STOP", truncated=True)
         taken = self.data[self.pos : end]
         self.pos = end
         return taken
 
     def line(self) -> bytes:
-        """The text up to the next newline, as C reads it: at the end of the data the last byte is dropped."""
+        """The text up to the next newline; moves past it."""
         end = self.data.find(b"\n", self.pos)
-        after = end + 1
         if end < 0:
-            end, after = len(self.data) - 1, len(self.data)
-            if end < self.pos:
-                raise PickleError("the pickle ends before its STOP", truncated=True)
+            raise PickleError("the pickle ends before its STOP", truncated=True)
         if end - self.pos > self.limits.name_bytes:
             raise PickleError(f"a line of {end - self.pos:,} bytes", limit="name_bytes")
         text = self.data[self.pos : end]
-        self.pos = after
+        self.pos = end + 1
         return text
 
     def pop(self) -> Any:
@@ -133,6 +131,9 @@ class State:
         elif type(target) is Global:
             self.plant(target, "sets items of")
             return
+        elif type(target) in (list, bytearray):
+            self._set_places(target, pairs)
+            return
         else:
             raise PickleError(f"sets items of a {type(target).__name__}")
         for index in range(0, len(pairs), 2):
@@ -143,6 +144,8 @@ class State:
         """Append `items` to `target`."""
         if type(target) is list:
             target.extend(items)
+        elif type(target) is bytearray:
+            self._set_places(target, items, at_end=True)
         elif type(target) is Call:
             if target.items is None:
                 target.items = []
@@ -152,6 +155,19 @@ class State:
             self.plant(target, "appends to")
         else:
             raise PickleError(f"appends to a {type(target).__name__}")
+
+    def _set_places(self, target: Any, items: list[Any], *, at_end: bool = False) -> None:
+        """Set items of a list or bytearray by their index, or add numbers to the end of a bytearray."""
+        try:
+            if at_end:
+                target.extend(items)
+                return
+            for index, value in zip(items[::2], items[1::2], strict=True):
+                if not isinstance(index, int):
+                    raise PickleError(f"sets items of a {type(target).__name__} by no index")
+                target[index] = value
+        except (TypeError, ValueError, IndexError) as error:
+            raise PickleError(f"changes a {type(target).__name__} where it cannot ({error})") from None
 
     def plant(self, target: Global, what: str) -> None:
         """Note that the pickle changes what it imports: that can run code as well as a call can."""

@@ -17,7 +17,9 @@ _SETTABLE = frozenset({("collections", "OrderedDict"), ("collections", "Counter"
 
 
 # Problems that make torch.load itself fail, whatever it is allowed.
-_FATAL = frozenset({"malformed-file", "missing-record", "tensor-outside-storage", "limit-reached"})
+_FATAL = frozenset(
+    {"malformed-file", "missing-record", "tensor-outside-storage", "storage-size-mismatch", "limit-reached"}
+)
 
 
 def accepted(pickled: Pickled, draft: Draft) -> bool:
