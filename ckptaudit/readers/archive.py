@@ -96,33 +96,38 @@ class Archive:
         if max(member.nbytes, member.packed) > cap:
             raise UnreadableError(
                 self.source.path,
-                f"{max(member.nbytes, member.packed):,} bytes are too many",
+                f"{max(member.nbytes, member.packed):,} bytes, above the limit of {cap:,}",
                 where=member.name,
+                remedy="raise it with --limit pickle_bytes=N",
             )
-        packed = self.source.read(span.start, span.nbytes)
-        return packed if member.method == STORED else self._inflate(member, packed)
-
-    def problem(self, code: str, detail: str, span: Span | None = None) -> None:
-        """Note what is wrong with the container."""
-        self.problems.append(Problem(code, detail, span))
-
-    def _inflate(self, member: Member, packed: bytes) -> bytes:
-        if member.method != DEFLATED:
-            raise UnreadableError(
-                self.source.path, f"compressed by method {member.method}", where=member.name
-            )
-        inflater = zlib.decompressobj(-15)
-        try:
-            data = inflater.decompress(packed, member.nbytes + 1)
-        except zlib.error as error:
-            raise UnreadableError(
-                self.source.path, f"cannot be inflated ({error})", where=member.name
-            ) from None
+        data = self.head(member, member.nbytes)
         if len(data) != member.nbytes:
             raise UnreadableError(
                 self.source.path, f"does not inflate to its {member.nbytes:,} bytes", where=member.name
             )
         return data
+
+    def head(self, member: Member, nbytes: int) -> bytes:
+        """The first bytes of a member, inflated. Raises UnreadableError where they cannot be had."""
+        span = self.span_of(member)
+        if span is None:
+            return b""
+        if member.method == STORED:
+            return self.source.read(span.start, min(nbytes, span.nbytes))
+        if member.method != DEFLATED:
+            raise UnreadableError(
+                self.source.path, f"compressed by method {member.method}", where=member.name
+            )
+        packed = self.source.read(span.start, min(span.nbytes, nbytes + nbytes // 1000 + 4096))
+        try:
+            return zlib.decompressobj(-15).decompress(packed, nbytes) if nbytes else b""
+        except zlib.error as error:
+            reason = f"cannot be inflated ({error})"
+            raise UnreadableError(self.source.path, reason, where=member.name) from None
+
+    def problem(self, code: str, detail: str, span: Span | None = None) -> None:
+        """Note what is wrong with the container."""
+        self.problems.append(Problem(code, detail, span))
 
     def _disagree(self, member: Member, what: str) -> None:
         self.problem(
@@ -172,13 +177,14 @@ class Archive:
         )
 
     def _read_directory(self, count: int, size: int, start: int) -> list[Member]:
-        if count > self.limits.members or size > self.limits.json_bytes:
-            raise UnreadableError(
-                self.source.path,
-                f"{count:,} members: the limit members={self.limits.members} was reached",
-                where="central directory",
-                remedy="raise it with --limit members=N",
-            )
+        for limit, cost in (("members", count), ("directory_bytes", size)):
+            if cost > getattr(self.limits, limit):
+                raise UnreadableError(
+                    self.source.path,
+                    f"{cost:,}: the limit {limit}={getattr(self.limits, limit)} was reached",
+                    where="central directory",
+                    remedy=f"raise it with --limit {limit}=N",
+                )
         directory = self.source.read(start, size)
         members: list[Member] = []
         at, unpack, width = 0, _CENTRAL.unpack_from, _CENTRAL.size
@@ -204,6 +210,9 @@ class Archive:
 
     def _note_names(self) -> None:
         names = [member.name for member in self.members]
+        twofold = [each.name for each in self.members if each.method == STORED and each.packed != each.nbytes]
+        if twofold:
+            self.problem("malformed-file", f"{_few(twofold)} is stored as it is, and has two sizes")
         if len({name.lower() for name in names}) < len(names):
             seen: set[str] = set()
             clashes = [name for name in names if name.lower() in seen or seen.add(name.lower())]  # type: ignore[func-returns-value]

@@ -123,7 +123,8 @@ class Records:
 
     def report(self, draft: Draft) -> None:
         """Hand over what is wrong with the container, and look into members that nothing refers to."""
+        budget = draft.limits.inflated_bytes
         for member in self.archive.members:
             if member.name not in self.used and member.nbytes:
-                hidden.look_into(draft, self.archive, member)
+                budget -= hidden.look_into(draft, self.archive, member, budget)
         draft.problems += self.archive.problems

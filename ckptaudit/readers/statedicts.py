@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from ckptaudit.model import ModuleMeta, Path, Role, StateDict, TensorMeta
+from ckptaudit.model import ModuleMeta, Path, Role, StateDict
 from ckptaudit.readers.draft import Draft
 
 _EMA = re.compile(r"(^|[_.\-])(ema|swa|averaged?|shadow)($|[_.\-])|_ema|ema_", re.IGNORECASE)
@@ -27,6 +27,7 @@ class Roots:
         self._versions: dict[Path, Mapping[str, int | None]] = {}
         self._optimizers: set[Path] = set()
         self._modules: dict[Path, dict[str, ModuleMeta]] = {}
+        self._keys: dict[Path, list[str]] = {}  # of the tensors, by their state dict
 
     def mapping(self, path: Path, versions: Mapping[str, int | None]) -> None:
         """A mapping at `path`; `versions` is its `_metadata`: the version of each module by name."""
@@ -40,49 +41,51 @@ class Roots:
         """One module of the nn.Module saved at `root`."""
         self._modules.setdefault(root, {})[meta.path] = meta
 
-    def key(self, path: Path, owner: Path | None) -> str:
-        """The name of the tensor at `path` inside its state dict."""
-        if owner is None and path and path[:-1] in self._versions:
-            name = path[-1]
-            return name if type(name) is str else str(name)
-        return ".".join(map(str, path[len(owner or ()) :]))
+    def take(self, path: Path, owner: Path | None) -> str:
+        """Count the tensor at `path` to its state dict; the name that it has there."""
+        root = path[:-1]
+        name = path[-1] if path else ""
+        if owner is not None:
+            root, name = owner, ".".join(map(str, path[len(owner) :]))
+        elif root not in self._versions:
+            root, name = (), ".".join(map(str, path))
+        key = name if type(name) is str else str(name)
+        if root in self._keys:
+            self._keys[root].append(key)
+        else:
+            self._keys[root] = [key]
+        return key
 
     def settle(self) -> None:
         """Write the state dicts to the draft, in the order of the file."""
-        groups: dict[Path, list[TensorMeta]] = {}
-        for path, tensor in self._draft.tensors.items():
-            root = path[:-1]
-            if root not in self._versions:
-                root = self._root_of(path)
-            if root in groups:
-                groups[root].append(tensor)
-            else:
-                groups[root] = [tensor]
         for root in (*self._modules, *self._optimizers):
-            groups.setdefault(root, [])
-        around = {root[:end] for root in groups for end in range(len(root))}
-        for root, tensors in groups.items():
-            role = self._role(root, tensors, root in around)
+            self._keys.setdefault(root, [])
+        around = _ancestors(self._keys)
+        for root, keys in self._keys.items():
+            role = self._role(root, keys, root in around)
             modules = self._modules.get(root, {})
             if not modules and role in ("model", "ema"):
-                modules = modules_of((tensor.key for tensor in tensors), self._versions.get(root, {}))
+                modules = modules_of(keys, self._versions.get(root, {}))
             self._draft.state_dicts.append(StateDict(root, role, modules))
 
-    def _root_of(self, path: Path) -> Path:
-        for end in range(len(path) - 1, -1, -1):
-            if path[:end] in self._modules or path[:end] in self._optimizers:
-                return path[:end]
-        return ()
-
-    def _role(self, root: Path, tensors: list[TensorMeta], holds_others: bool) -> Role:
+    def _role(self, root: Path, keys: list[str], holds_others: bool) -> Role:
         names = ".".join(map(str, root))
         if root in self._optimizers or _OPTIMIZER.search(names):
             return "optimizer"
         certain = root in self._modules or bool(self._versions.get(root))
-        named = root in self._versions and any(_is_parameter_name(tensor.key) for tensor in tensors)
+        named = root in self._versions and any(_is_parameter_name(key) for key in keys)
         if not certain and (holds_others or not named):
             return "other"
         return "ema" if _EMA.search(names) else "model"
+
+
+def _ancestors(roots: Iterable[Path]) -> set[Path]:
+    found: set[Path] = set()
+    for root in roots:
+        while root and root[:-1] not in found:
+            root = root[:-1]
+            found.add(root)
+    return found
 
 
 def _is_parameter_name(key: str) -> bool:

@@ -117,7 +117,7 @@ class _Objects:
         self._draft = draft
         self._storages: dict[str, tuple[Persistent, Span]] = {}
         self._tensors: dict[str, Call] = {}
-        self._rebuild = Global("torch._utils", "_rebuild_tensor", 0, 0, hands_out=False)
+        self._rebuild = Global("torch._utils", "_rebuild_tensor", 0, 0)
 
     def locate(self, key: str, nbytes: int) -> Span | None:
         """Where the elements of a storage lie."""

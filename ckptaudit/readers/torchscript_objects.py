@@ -46,7 +46,7 @@ class Objects:
             script = self._code.find(func.module, func.name)
             _sort(call, call.state[-1], script)
             module, name = original_class(func.module, func.name)
-            call.func = Global(module, name, func.position, func.width, hands_out=False)
+            call.func = Global(module, name, func.position, func.width)
 
 
 def _parts(value: Any) -> Iterator[Any]:

@@ -160,8 +160,8 @@ def _safe(name: str, header: bytes, *says: str, data: bytes = bytes(16)) -> Case
 
 
 def _polyglot() -> bytes:
-    # A pickle begins with the header's length: 0x58 is BINUNICODE, of 25 characters, which end inside a value
-    # of the metadata; strings of Python 2 (U, length, text) then lead to the data, which are its last opcodes.
+    # A pickle begins with the header's length: 0x58 is BINUNICODE, of 25 characters, which end inside the
+    # metadata; strings of Python 2 (U, length, text) then lead to the data, which are its last opcodes.
     front, code = '{"__metadata__":{"x":"', a.call(a.name("posix", "system"), a.text("true")) + a.STOP
     back = f'"}},"w":{{"dtype":"U8","shape":[{len(code)}],"data_offsets":[0,{len(code)}]}}}}'
     strings = "".join(f"U{chr(size)}{'a' * size}" for size in (*[126] * 49, 90, 100))

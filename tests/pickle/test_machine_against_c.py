@@ -49,7 +49,8 @@ class _Meta(type):
         cls.items.append(item)
 
     def __setitem__(cls, key: Any, value: Any) -> None:
-        cls.pairs[key] = value
+        if cls.what[0] != "global":  # an import may take any key; what a call gave is taken for a mapping
+            cls.pairs[key] = value
 
 
 class _StandIn(metaclass=_Meta):
@@ -349,6 +350,8 @@ def _unknowable(data: bytes) -> bool:
         pickled = run(data, 0, Limits())
     if any(type(args) is Call for args in arguments) or any(type(call.kwargs) is Call for call in calls):
         return True
+    if any("UTF-8" in what for _, what in pickled.oddities):
+        return True
     return pickled.fault is not None and "Persistent" in pickled.fault.reason
 
 
@@ -360,9 +363,13 @@ def test_soups(parts: list[bytes]) -> None:
         assert _by_us(data) == _by_c(data)
 
 
-@given(st.sampled_from([data for data in _SAME if len(data) > 2]), st.binary(max_size=3), st.integers(0, 40))
+# A changed name of Python 2 would be mapped by us alone: the stand-in asks C only for those in _MAPPED.
+_SPLICED = [data for data in _SAME if len(data) > 2 and not any(old.encode() in data for old, _ in _MAPPED)]
+
+
+@given(st.sampled_from(_SPLICED), st.binary(max_size=3), st.integers(0, 40))
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_spliced(data: bytes, other: bytes, at: int) -> None:
     changed = data[:at] + other + data[at + len(other) :]
-    if not any(code in changed for code in (b"\x82", b"\x83", b"\x84")) and max(changed, default=0) < 0xC0:
+    if not any(code in changed for code in (b"\x82", b"\x83", b"\x84")) and not _unknowable(changed):
         assert _by_us(changed) == _by_c(changed)

@@ -11,12 +11,11 @@ from ckptaudit.readers.pickle.policy import KNOWN, WEIGHTS_ONLY, python3_name, v
 
 # In older torch, and gone from 2.13; files of their time still hold them.
 _GONE = {
-    "torch.nn.modules.container.Container", "torch.nn.modules.linear._LinearWithBias", "torch.tensor.Tensor",
-    "torch.tensor._rebuild_from_type_v2", "torch.distributed._tensor.api.DTensor",
+    "torch.nn.modules.linear._LinearWithBias", "torch.tensor.Tensor",
+    "torch.tensor._rebuild_from_type_v2",
 }  # fmt: skip
 
-# The only plain functions that may be called unseen: each builds a value out of its arguments. Those that
-# call one of their arguments are listed in _CALLERS.
+# The only plain functions that may be called unseen: each builds a value out of its arguments.
 _FUNCTIONS = {
     "_codecs.encode", "copyreg._reconstructor", "copyreg.__newobj__", "copyreg.__newobj_ex__", "re._compile",
     "numpy.core.multiarray._reconstruct", "numpy.core.multiarray.scalar",
@@ -25,7 +24,10 @@ _FUNCTIONS = {
     "numpy.ma.core._mareconstruct", "numpy.random._pickle.__randomstate_ctor",
     "numpy.random._pickle.__bit_generator_ctor", "numpy.random._pickle.__generator_ctor",
     "numpy.random.bit_generator.__pyx_unpickle_SeedSequence", "torch.serialization._get_layout",
-    "torch._tensor._rebuild_from_type_v2",
+    "torch._tensor._rebuild_from_type_v2", "torch.jit._pickle.build_boollist",
+    "torch.jit._pickle.build_doublelist",
+    "torch.jit._pickle.build_intlist", "torch.jit._pickle.build_tensor_from_id",
+    "torch.jit._pickle.build_tensorlist", "torch.jit._pickle.restore_type_tag",
 }  # fmt: skip
 _FUNCTION_MODULES = ("torch._utils", "torch.nn.functional", "torch._C._nn")
 

@@ -9,12 +9,15 @@ from ckptaudit.readers.pickle.machine import Pickled
 from ckptaudit.readers.pickle.policy import GETTERS, RESOLVERS
 from ckptaudit.readers.pickle.symbols import Call, Global
 
+_LONGEST = 200  # characters of a name that is fetched
+_HOPS = 100
+
 
 def names_behind(pickled: Pickled) -> Iterator[tuple[str, str, int]]:
     """(module, name, position) for each attribute fetched, and each result of a call that is called again."""
     seen: set[tuple[str, str]] = set()
     for call in pickled.indirect:
-        found = _fetched(call) or _indirect(call)
+        found = _fetched(call) or _indirect(call) or _escaped(call)
         if found is not None and found not in seen:
             seen.add(found)
             yield *found, call.position
@@ -26,11 +29,9 @@ def _fetched(call: Call) -> tuple[str, str] | None:
     if type(func) is not Global or type(args) is not tuple:
         return None
     if (func.module, func.name) == ("builtins", "getattr") and len(args) >= 2:
-        owner = _name_of(args[0])
-        attribute = args[1] if type(args[1]) is str else "?"
-        return (owner[0], f"{owner[1]}.{attribute}".lstrip(".")) if owner else ("?", attribute)
+        return _joined(_name_of(args[0]), args[1])
     if (func.module, func.name) in RESOLVERS and args and type(args[0]) is str:
-        module, _, name = args[0].replace(":", ".").rpartition(".")
+        module, _, name = args[0][:_LONGEST].replace(":", ".").rpartition(".")
         return (module, name) if module else (name, "*")
     return None
 
@@ -45,15 +46,29 @@ def _indirect(call: Call) -> tuple[str, str] | None:
         return None  # listed where it was fetched
     if getter in GETTERS and maker.args and type(maker.args[0]) is str:
         target = call.args[0] if type(call.args) is tuple and call.args else None
-        owner = _name_of(target)
-        return (owner[0], f"{owner[1]}.{maker.args[0]}".lstrip(".")) if owner else ("?", maker.args[0])
+        return _joined(_name_of(target), maker.args[0])
     return maker.func.module, f"{maker.func.name}()"
+
+
+def _escaped(call: Call) -> tuple[str, str] | None:
+    """What hands out names, or opens a file within, and is passed on to a function that may call it."""
+    func = call.func
+    if type(func) is Global and not func.hands_out:
+        return func.module, f"{func.name}()"
+    return None
+
+
+def _joined(owner: tuple[str, str] | None, attribute: Any) -> tuple[str, str]:
+    name = attribute[:_LONGEST] if type(attribute) is str else "?"
+    if owner is None:
+        return "?", name
+    return owner[0], f"{owner[1][:_LONGEST]}.{name}".lstrip(".")
 
 
 def _name_of(value: Any) -> tuple[str, str] | None:
     """The class or module that a symbol stands for, or whose instance it is."""
     hops = 0
-    while type(value) is Call and hops < 100:
+    while type(value) is Call and hops < _HOPS:
         value = value.func
         hops += 1
     return (value.module, value.name) if type(value) is Global else None

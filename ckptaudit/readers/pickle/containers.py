@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ckptaudit.model import ModuleMeta
-from ckptaudit.readers.pickle.leaves import plain
+from ckptaudit.readers.pickle.leaves import plain, spelt
 from ckptaudit.readers.pickle.symbols import Call, Global
 
 _SEQUENCES = (list, tuple, set, frozenset)
@@ -25,6 +25,7 @@ _INTERNALS = frozenset(
         "_all_weights",
     ]
 )
+_MANY = 200  # settings of one module
 _MODULE_STATE = ("_modules", "_parameters", "_buffers")
 
 
@@ -81,15 +82,17 @@ def _objects_of(array: Call) -> Iterable[Any]:
     return state[4] if type(state) is tuple and len(state) == 5 and type(state[4]) is list else ()
 
 
-def attributes_of(value: Any) -> dict[Any, Any]:
+def attributes_of(value: object) -> dict[Any, Any]:
     """The attributes that BUILD sets on an object: its state dict, and its slots."""
-    made: dict[Any, Any] = {}
-    if type(value) is Call and value.state and not _is_array(value):
+    if type(value) is not Call or not value.state or _is_array(value):
+        return {}
+    if value.attributes is None:
+        made: dict[Any, Any] = {}
         for state in value.state:
-            parts = state if type(state) is tuple and len(state) == 2 else (state,)
-            for part in parts:
+            for part in state if type(state) is tuple and len(state) == 2 else (state,):
                 made.update(pairs_of(part) or {})
-    return made
+        value.attributes = made
+    return value.attributes
 
 
 def versions_of(value: Any) -> dict[str, int | None]:
@@ -97,7 +100,8 @@ def versions_of(value: Any) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     for name, entry in (pairs_of(attributes_of(value).get("_metadata")) or {}).items():
         version = entry.get("version") if type(entry) is dict else None
-        found[str(plain(name))] = version if type(version) is int else None
+        small = type(version) is int and version.bit_length() <= 64
+        found[name if type(name) is str else spelt(name)] = version if small else None
     return found
 
 
@@ -128,7 +132,7 @@ def entries(state: dict[Any, Any], slot: str) -> Iterator[tuple[str, Any]]:
     """The entries of `_modules`, `_parameters` or `_buffers` that are set, by name."""
     for name, value in (pairs_of(state.get(slot)) or {}).items():
         if value is not None:
-            yield str(name), value
+            yield name if type(name) is str else spelt(name), value
 
 
 def other_attributes(value: object, state: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
@@ -145,9 +149,11 @@ def module_meta(name: str, value: Any, state: dict[Any, Any]) -> ModuleMeta:
     for key, part in state.items():
         if type(key) is str and not key.startswith("_") and key != "training" and _is_setting(part):
             config[key] = plain(part)
+            if len(config) == _MANY:
+                break
     transient = state.get("_non_persistent_buffers_set")
     if transient and type(transient) is set:
-        config["non_persistent_buffers"] = sorted(str(part) for part in transient)
+        config["non_persistent_buffers"] = sorted(spelt(part) for part in transient)
     training = state.get("training")
     return ModuleMeta(name, class_of(value), config, training if type(training) is bool else None)
 

@@ -7,8 +7,10 @@ read as one: with the names in it, which loading it would import, noted like tho
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 
-from ckptaudit.model import Storage
+from ckptaudit.errors import CkptAuditError, UnreadableError
+from ckptaudit.model import GlobalRef, Span, Storage
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.leaves import as_bytes
 from ckptaudit.readers.pickle.legacy import MAGIC, read_legacy
@@ -29,20 +31,13 @@ def is_embedded(value: object) -> bool:
 
 
 def read_embedded(draft: Draft, call: Call, number: int) -> Storage:
-    """The storage in the bytes; what they import, and what is wrong with them, goes to `draft`.
-
-    Raises TensorError where the bytes hold no storage.
-    """
-    raw = as_bytes(call.args[0]) if type(call.args) is tuple and call.args else None
+    """The storage in the bytes, of a file whose other contents `follow` has told. TensorError where there is none."""
+    raw = _raw(call)
     if raw is None:
         raise TensorError("a pickled storage without its bytes")
     path = f"{draft.source.path}{_MARK}{number}"
-    if path.count(_MARK) > _DEEPEST:
-        raise TensorError(f"pickles inside pickles, more than {_DEEPEST} deep")
     inner = Draft(Bytes(path, raw), draft.format, draft.limits)
     legacy = read_legacy(inner, PickleStream(inner, inner.source))
-    draft.globals += inner.globals
-    draft.problems += inner.problems
     value = legacy.pickled.value
     if legacy.pickles[0].value != MAGIC or type(value) is not Persistent:
         raise TensorError("bytes for torch.load that are no file of its legacy format")
@@ -52,11 +47,28 @@ def read_embedded(draft: Draft, call: Call, number: int) -> Storage:
 
 
 def follow(draft: Draft, calls: Iterable[Call]) -> None:
-    """Note what every such call among `calls` would import, whatever becomes of its result."""
+    """Note what every such call among `calls` would load and import, whatever becomes of its result.
+
+    Where that cannot be told, torch.load itself stands among the names that the pickle calls.
+    """
     for number, call in enumerate(call for call in calls if is_embedded(call)):
+        raw = _raw(call)
+        path = f"{draft.source.path}{_MARK}{number}"
         try:
-            read_embedded(draft, call, number)
-        except TensorError as error:
+            if raw is None or call.how != "reduce" or path.count(_MARK) > _DEEPEST:
+                raise UnreadableError(path, "what it would load is not in plain sight")
+            inner = import_module("ckptaudit.readers").read_source(Bytes(path, raw), draft.limits)
+        except CkptAuditError as error:
+            place = Span(path, 0, len(raw or b""))
+            draft.globals.append(GlobalRef("torch", "load", called=True, span=place))
             draft.problem(
-                "hidden-pickle", f"torch.storage._load_from_bytes would load {error}", incomplete=True
+                "hidden-pickle", f"torch.storage._load_from_bytes: {error.reason}", place, incomplete=True
             )
+        else:
+            draft.globals += inner.globals
+            draft.problems += inner.problems
+
+
+def _raw(call: Call) -> bytes | None:
+    args = call.args
+    return as_bytes(args[0]) if type(args) is tuple and len(args) == 1 else None

@@ -14,21 +14,28 @@ _HEAD = 2  # PROTO and its number
 _TEXT_STARTS = b"c(}]"  # how pickles of protocol 0 and 1 with an import begin
 
 
-def look_into(draft: Draft, archive: Archive, member: Member) -> None:
-    """Note a pickle in `member`, and the names that it would import."""
+def look_into(draft: Draft, archive: Archive, member: Member, budget: int) -> int:
+    """Note a pickle in `member`, and the names that it would import; the bytes that were looked through.
+
+    A member of more than `budget` bytes is not opened.
+    """
     try:
+        if not looks_like_one(archive.head(member, _HEAD)):
+            return 0
+        if member.nbytes > budget:
+            draft.limit("inflated_bytes", f"{member.name[:200]!r} may be a pickle, and was not looked into")
+            return 0
         data = archive.read(member, draft.limits.pickle_bytes)
     except CkptAuditError:
-        return
-    if not looks_like_one(data):
-        return
+        return 0
     pickled = run(data, 0, draft.limits)
     dangerous = any(verdict(found.module, found.name) == "dangerous" for found in pickled.globals)
     # Text parses as a pickle by accident, but then it neither ends with STOP nor names what is dangerous.
     if pickled.globals and (pickled.fault is None or dangerous):
         base = archive.span_of(member)
         interpret(draft, data, base=base, label=member.name)
-        draft.problem("hidden-pickle", f"{member.name!r} is a pickle that nothing refers to", base)
+        draft.problem("hidden-pickle", f"{member.name[:200]!r} is a pickle that nothing refers to", base)
+    return len(data)
 
 
 def looks_like_one(data: bytes) -> bool:

@@ -39,7 +39,7 @@ def python2_text(read: Callable[[State], bytes]) -> Callable[[State], Any]:
         try:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
-            state.oddities.append((at, "holds a Python 2 string that is not UTF-8"))
+            state.odd(at, "holds a Python 2 string that is not UTF-8")
             return raw
 
     return convert

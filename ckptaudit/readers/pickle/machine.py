@@ -77,7 +77,7 @@ def run(
         indirect=tuple(state.indirect),
         uses=frozenset(state.uses),
         rare=frozenset(state.rare),
-        oddities=tuple(state.oddities),
+        oddities=tuple((position, what) for what, position in state.oddities.items()),
         fault=fault,
     )
 

@@ -14,7 +14,7 @@ from ckptaudit.model import DTYPE_BITS, Span, Storage, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.leaves import as_bytes
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
-from ckptaudit.readers.pickle.tensors import TensorError
+from ckptaudit.readers.pickle.tensors import TensorError, View
 
 # torch/storage.py: the class that stood for each dtype before storages became untyped.
 STORAGE_DTYPES = {
@@ -84,7 +84,7 @@ def storage_id(pid: object) -> StorageId:
 def _text(value: object) -> str:
     if type(value) is str:
         return value
-    if type(value) is int:
+    if type(value) is int and value.bit_length() <= 64:
         return str(value)
     raw = as_bytes(value)
     if raw is None:
@@ -116,6 +116,8 @@ class Stored:
         self._locate = locate
         self._ids: dict[str, StorageId] = {}
         self._lost: set[str] = set()
+        self.views: dict[int, View | None] = {}
+        self.depth = 0
         self._unbacked: set[str] = set()
         self._embedded: dict[int, Storage] = {}
 
@@ -123,6 +125,8 @@ class Stored:
         """The storage behind a persistent id."""
         found = storage_id(reference.pid)
         dtype, key, device, numel, view = found
+        if key in self._unbacked:
+            raise TensorError(f"a storage called {key!r}, as ours are")
         first = self._ids.setdefault(key, found)
         if first is found:
             nbytes = numel * DTYPE_BITS[dtype] // 8
@@ -145,14 +149,15 @@ class Stored:
         if not is_embedded(call):
             raise TensorError("no storage where one belongs")
         if id(call) not in self._embedded:
-            scratch = Draft(self._draft.source, "", self._draft.limits)  # note() has told what is in it
-            storage = read_embedded(scratch, call, len(self._embedded))
+            storage = read_embedded(self._draft, call, len(self._embedded))
             self._embedded[id(call)] = self._draft.storages[storage.id] = storage
         return self._embedded[id(call)]
 
     def apart(self, what: str, dtype: str | None, device: str, nbytes: int) -> Storage:
         """A storage for a tensor that has none in the file."""
         storage = Storage(f"{what}:{len(self._unbacked)}", dtype, device, nbytes, None)
+        if storage.id in self._ids:
+            raise TensorError(f"a storage called {storage.id!r}, as ours are")
         self._draft.storages[storage.id] = storage
         self._unbacked.add(storage.id)
         return storage
@@ -183,9 +188,9 @@ class Stored:
     def _conflict(self, first: StorageId, found: StorageId, storage: Storage) -> Storage:
         if first.numel == 0:
             # torch does not keep an empty storage: each mention of its key makes a new one.
-            return Storage(
-                found.key, found.dtype, found.device, found.numel * DTYPE_BITS[found.dtype] // 8, None
-            )
+            nbytes = found.numel * DTYPE_BITS[found.dtype] // 8
+            again = Storage(f"{found.key} as {found.dtype}", found.dtype, found.device, nbytes, None)
+            return self._draft.storages.setdefault(again.id, again)
         if found.key not in self._lost:
             self._lost.add(found.key)
             self._draft.problem(

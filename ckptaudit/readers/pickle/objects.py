@@ -120,11 +120,15 @@ def build(state: State) -> None:
     if type(target) is Call:
         if target.state is None:
             target.state = []
-        state.uses.add(("build", target.func))
+            state.objects += 6
+        state.use("build", target)
+        state.objects += 1
         target.state.append(value)
     elif type(target) is Global:
         state.plant(target, "sets attributes of")
-    elif not _sets_nothing(value):
+    elif _sets_nothing(value):
+        state.use("build", target)
+    else:
         raise PickleError(f"sets attributes of a {type(target).__name__}")
     state.pos += 1
 

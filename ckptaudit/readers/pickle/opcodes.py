@@ -41,11 +41,11 @@ _F64 = Struct(">d").unpack_from
 _HIGHEST_PROTOCOL = 5
 
 
-def _push(convert: Callable[[State], Any]) -> Callable[[State], None]:
+def _push(convert: Callable[[State], Any], units: int = 1) -> Callable[[State], None]:
     def handler(state: State) -> None:
         state.pos += 1
         state.stack.append(convert(state))
-        state.objects += 1
+        state.objects += units
 
     return handler
 
@@ -141,7 +141,7 @@ def _dict(state: State) -> None:
 def _frozenset(state: State) -> None:
     items = state.pop_mark()
     state.stack.append(frozenset(state.hashable(item) for item in items))
-    state.objects += 1
+    state.objects += 4
     state.pos += 1
 
 
@@ -251,7 +251,7 @@ _COMMON: dict[int, Callable[[State], bool | None]] = {
     0x81: newobj,
     0x7D: _push(lambda state: {}),
     0x5D: _push(lambda state: []),
-    0x8F: _push(lambda state: set()),
+    0x8F: _push(lambda state: set(), 4),
     0x4E: _push(lambda state: None),
     0x88: _push(lambda state: True),
     0x47: _push(lambda state: _F64(state.take(8))[0]),

@@ -254,6 +254,26 @@ GETTERS: Final = (
 )
 
 
+# Known functions that call, or make an object of, a class or function that they are given.
+_CALL_BACK: Final = frozenset(
+    {("torch._tensor", "_rebuild_from_type_v2"), ("torch.tensor", "_rebuild_from_type_v2")}
+    | {
+        ("torch._utils", "_rebuild_wrapper_subclass"),
+        ("functools", "partial"),
+        ("collections", "defaultdict"),
+    }
+    | {("copyreg", name) for name in ("_reconstructor", "__newobj__", "__newobj_ex__")}
+    | {("numpy.random._pickle", f"__{name}_ctor") for name in ("randomstate", "bit_generator", "generator")}
+    | {(f"numpy.{core}.multiarray", "_reconstruct") for core in ("core", "_core")}
+    | {("numpy.ma.core", "_mareconstruct"), ("builtins", "getattr")}
+)
+
+
+def calls_back(module: str, name: str) -> bool:
+    """Whether `module.name` may call what it is given: some known functions do, all unknown ones may."""
+    return (module, name) in _CALL_BACK or verdict(module, name) != "known"
+
+
 def verdict(module: str, name: str) -> Verdict:
     """How far `module.name` can be trusted when a pickle imports or calls it.
 
@@ -266,7 +286,7 @@ def verdict(module: str, name: str) -> Verdict:
         return "known"  # a method of a known class, as lazy modules keep their own
     if module.partition(".")[0] in _DANGEROUS_MODULES or (module, name) in _DANGEROUS_NAMES:
         return "dangerous"
-    if module.startswith(_DANGEROUS_PREFIXES) or "__" in name:
+    if module.startswith(_DANGEROUS_PREFIXES) or "__" in name or name.endswith("()"):
         return "dangerous"
     return "unknown"
 

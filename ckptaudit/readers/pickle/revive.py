@@ -33,7 +33,7 @@ class Place(NamedTuple):
 
     def below(self, key: Any) -> Path:
         """The place of a part; inside a module, steps join to one dotted name."""
-        step = key if type(key) is str or type(key) is int else spelt(key)
+        step = key if type(key) is str or (type(key) is int and key.bit_length() < 64) else spelt(key)
         if not self.in_module:
             return (*self.path, step)
         root = self.owner or ()
@@ -53,7 +53,9 @@ class Reviver:
         self.draft = draft
         self.memory = memory
         self.roots = Roots(draft)
-        self._views: dict[int, View | None] = {}
+        self._views = memory.views
+        self._entered: set[int] = set()
+        self._full = False
         self._barren: set[int] = set()  # containers already walked that hold no tensor
         self._repeats = 0
         self._letters = draft.limits.letters
@@ -101,7 +103,20 @@ class Reviver:
             # A module without tensors is listed wherever it hangs, unless that is without end.
             again = id(value) in self._barren and not self._repeat(place.path)
             return None if again else self._module(place, value, state)
-        return None if id(value) in self._barren else self._container(place, value)
+        if id(value) in self._barren:
+            return None
+        parts = self._container(place, value)
+        if parts is not None and id(value) in self._entered:
+            return self._again(place.path, parts)
+        self._entered.add(id(value))
+        return parts
+
+    def _again(self, path: Path, parts: Iterator[tuple[Place, Any]]) -> Iterator[tuple[Place, Any]]:
+        # Each part of a container that hangs in several places counts once more for each of them.
+        for part in parts:
+            if not self._repeat(path):
+                return
+            yield part
 
     def _container(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]] | None:
         pairs = containers.pairs_of(value)
@@ -189,8 +204,14 @@ class Reviver:
         tensors = self.draft.tensors
         if path in tensors:
             self.draft.problem("duplicate-name", f"two tensors are called {show(path)}")
-        key = self.roots.key(path, owner)
-        if len(key) > _LONG and not self._spell(len(key)):
+        if len(tensors) >= self.draft.limits.tensors:
+            if self._full:
+                return
+            self._full = True
+            self.draft.limit("tensors", f"{show(path)} is one more tensor")
+            return
+        key = self.roots.take(path, owner)
+        if not self._spell(len(path) if len(key) < _LONG else len(key)):
             return
         meta = (path, key, dtype, shape, stride, offset, storage.id, kind, grad, layout, subclass)
         tensors[path] = tuple.__new__(TensorMeta, meta)

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ckptaudit.limits import Limits
-from ckptaudit.readers.pickle.policy import GETTERS, python3_name
+from ckptaudit.readers.pickle.policy import DTYPE_NAMES, GETTERS, calls_back, python3_name
 from ckptaudit.readers.pickle.symbols import Call, Global, How, PickleError, Use
 
 _PLAIN = (str, int, bytes, type(None), float, bool)  # keys that are hashed by their own value
+_LARGE = 2**60  # below it, numbers hash to themselves
+_ODDITIES = 1000
 
 
 class State:
@@ -29,7 +31,8 @@ class State:
         self.indirect: list[Call] = []
         self.uses: set[tuple[Use, object]] = set()
         self.rare: set[int] = set()
-        self.oddities: list[tuple[int, str]] = []
+        self.oddities: dict[str, int] = {}  # what an honest pickler never does, and where first
+        self.weak_keys = 0
         self.protocol = 0
         self.frame_end = 0
         self.objects = 0
@@ -46,11 +49,12 @@ class State:
 
     def line(self) -> bytes:
         """The text up to the next newline; moves past it."""
-        end = self.data.find(b"\n", self.pos)
+        cap = self.limits.name_bytes
+        end = self.data.find(b"\n", self.pos, self.pos + cap + 1)
+        if end < 0 and len(self.data) - self.pos > cap:
+            raise PickleError(f"a line of more than {cap:,} bytes", limit="name_bytes")
         if end < 0:
             raise PickleError("the pickle ends before its STOP", truncated=True)
-        if end - self.pos > self.limits.name_bytes:
-            raise PickleError(f"a line of {end - self.pos:,} bytes", limit="name_bytes")
         text = self.data[self.pos : end]
         self.pos = end + 1
         return text
@@ -81,42 +85,65 @@ class State:
             module, name = python3_name(module, name)
         found = self.names.get((module, name))
         if found is None:
-            found = self.names[module, name] = Global(
-                module, name, start, self.pos - start, hands_out=(module, name) in GETTERS
-            )
+            if len(module) + len(name) > self.limits.name_bytes:
+                raise PickleError(f"a name of {len(module) + len(name):,} characters", limit="name_bytes")
+            found = self.names[module, name] = Global(module, name, start, self.pos - start)
+            found.hands_out = (module, name) in GETTERS
+            found.calls_back = calls_back(module, name)
+            self.objects += 5
         self.stack.append(found)
 
-    def push_call(self, func: object, args: object, how: How, start: int) -> Call:
+    def push_call(self, func: Any, args: Any, how: How, start: int) -> Call:
         """Push the result of a call that is not made."""
         call = Call(func, args, start, how)
-        if type(func) is Global:
+        if type(func) is not Global:
+            self.indirect.append(call)
+        else:
             func.called = True
             if func.hands_out:
                 self.indirect.append(call)
-        else:
-            self.indirect.append(call)
+            if func.calls_back and type(args) is tuple:
+                self._pass_on(call, args)
         if how != "reduce":
-            self.uses.add((how, func))
+            self.uses.add((how, func if type(func) is Global else None))
+        self.objects += 3
         self.stack.append(call)
         return call
 
+    def _pass_on(self, call: Call, args: tuple[Any, ...]) -> None:
+        """Note the names that `call` could call in its turn, being given them."""
+        for part in args:
+            for inner in part if type(part) is tuple else (part,):
+                if type(inner) is Global and inner.name not in DTYPE_NAMES:
+                    inner.called = True
+                    if inner.hands_out:
+                        self.indirect.append(call)
+
     def hashable(self, key: Any) -> Any:
-        """`key`, if it may key a dict; a PickleError where Python would refuse it, or hash it forever."""
-        if type(key) in _PLAIN:
+        """`key`, if it may key a dict; a PickleError where Python would refuse it, or hash it forever.
+
+        Hashes of text are salted, those of numbers are not: a file can choose numbers that all collide.
+        """
+        if type(key) is int and -_LARGE < key < _LARGE:
             return key
+        if type(key) in _PLAIN and type(key) is not int:
+            return key
+        weak = False
         budget = self.limits.key_nodes
-        todo = [key]
+        todo = [(key, 0)]
         while todo:
-            part = todo.pop()
+            part, depth = todo.pop()
             budget -= 1
-            if budget < 0:
-                raise PickleError(
-                    f"a dict key of more than {self.limits.key_nodes:,} parts", limit="key_nodes"
-                )
+            if budget < 0 or depth > self.limits.depth:
+                raise PickleError("a dict key of many parts, or of parts nested deeply", limit="key_nodes")
             if type(part) in (list, dict, set, bytearray):
                 raise PickleError(f"a {type(part).__name__} as a dict key or set member: unhashable")
+            weak = weak or type(part) not in (str, bytes, tuple, frozenset)
             if type(part) is tuple or type(part) is frozenset:
-                todo.extend(part)
+                todo.extend((inner, depth + 1) for inner in part)
+        self.weak_keys += weak
+        if self.weak_keys > self.limits.weak_keys:
+            raise PickleError("many dict keys of large or nested numbers", limit="weak_keys")
         return key
 
     def set_items(self, target: Any, pairs: list[Any]) -> None:
@@ -126,16 +153,20 @@ class State:
         elif type(target) is Call:
             if target.pairs is None:
                 target.pairs = {}
-            self.uses.add(("setitems", target.func))
+                self.objects += 6
+            self.use("setitems", target)
             into = target.pairs
         elif type(target) is Global:
             self.plant(target, "sets items of")
             return
         elif type(target) in (list, bytearray):
+            self.use("setitems", target)
             self._set_places(target, pairs)
             return
         else:
             raise PickleError(f"sets items of a {type(target).__name__}")
+        if not into:
+            self.objects += 3  # its table
         for index in range(0, len(pairs), 2):
             key = pairs[index]
             into[key if type(key) is str else self.hashable(key)] = pairs[index + 1]
@@ -149,7 +180,8 @@ class State:
         elif type(target) is Call:
             if target.items is None:
                 target.items = []
-            self.uses.add(("append", target.func))
+                self.objects += 6
+            self.use("append", target)
             target.items.extend(items)
         elif type(target) is Global:
             self.plant(target, "appends to")
@@ -172,7 +204,17 @@ class State:
     def plant(self, target: Global, what: str) -> None:
         """Note that the pickle changes what it imports: that can run code as well as a call can."""
         target.called = True
-        self.oddities.append((self.pos, f"{what} {target.module}.{target.name} itself"))
+        self.odd(self.pos, f"{what} {target.module}.{target.name} itself")
+
+    def odd(self, position: int, what: str) -> None:
+        """Note what no honest pickler writes; the same again is not noted again."""
+        if what not in self.oddities and len(self.oddities) < _ODDITIES:
+            self.oddities[what] = position
+
+    def use(self, use: Use, target: Any) -> None:
+        """Note what is done with an object, by the name that made it where one did."""
+        made = type(target) is Call and type(target.func) is Global
+        self.uses.add((use, target.func if made else None))
 
     def salvage(self) -> Any:
         """The outermost object under construction when a fault came, with what was ready to go into it."""

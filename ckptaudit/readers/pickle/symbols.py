@@ -16,18 +16,20 @@ class Global:
     """A name that the pickle would import. One instance a name, as an import gives one object.
 
     `position` and `width` are the first opcode that names it; `called` says whether the pickle calls it,
-    or changes it in place, which can run code just as well; `hands_out` that its result is another name.
+    or changes it in place, which can run code just as well; `hands_out` that its result is another name, and `calls_back` that it may
+    call what it is given.
     """
 
-    __slots__ = ("called", "hands_out", "module", "name", "position", "width")
+    __slots__ = ("called", "calls_back", "hands_out", "module", "name", "position", "width")
 
-    def __init__(self, module: str, name: str, position: int, width: int, *, hands_out: bool) -> None:
+    def __init__(self, module: str, name: str, position: int, width: int) -> None:
         self.module = module
         self.name = name
         self.position = position
         self.width = width
-        self.hands_out = hands_out
         self.called = False
+        self.hands_out = False
+        self.calls_back = False
 
 
 class Call:
@@ -43,6 +45,7 @@ class Call:
     state: list[Any] | None = None
     items: list[Any] | None = None
     pairs: dict[Any, Any] | None = None
+    attributes: dict[Any, Any] | None = None  # what `state` comes to, once somebody asked
 
     def __init__(self, func: Any, args: Any, position: int, how: How = "reduce") -> None:
         self.func = func

@@ -11,11 +11,13 @@ from math import prod
 from typing import Any, NamedTuple, Protocol
 
 from ckptaudit.model import DTYPE_BITS, Kind, Storage
+from ckptaudit.readers.pickle.leaves import device_name
 from ckptaudit.readers.pickle.policy import DTYPE_NAMES
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 
 _MAX_INT64 = 2**63 - 1
 _MAX_DIMS = 64  # torch's own cap
+_MAX_NESTING = 20
 
 
 class View(NamedTuple):
@@ -37,7 +39,14 @@ class TensorError(Exception):
 
 
 class Memory(Protocol):
-    """Where storages come from; one for each container format."""
+    """Where storages come from; one for each container format.
+
+    `views` are the tensors found so far, by the identity of their calls; `depth` how many tensors, each made
+    of the next, are being looked at.
+    """
+
+    views: dict[int, View | None]
+    depth: int
 
     def stored(self, reference: Persistent) -> Storage:
         """The storage behind a persistent id; TensorError where there is none."""
@@ -73,11 +82,26 @@ def tensor_of(call: Call, memory: Memory) -> View | None:
 
 
 def nested_tensor(value: Any, memory: Memory) -> View:
-    """The tensor that `value` must be; TensorError where it is none."""
-    view = tensor_of(value, memory) if type(value) is Call else None
+    """The tensor that `value` must be, found once; TensorError where it is none."""
+    if type(value) is not Call:
+        raise TensorError("something else where a tensor belongs")
+    if id(value) not in memory.views:
+        memory.views[id(value)] = _inner(value, memory)
+    view = memory.views[id(value)]
     if view is None:
         raise TensorError("something else where a tensor belongs")
     return view
+
+
+def _inner(call: Call, memory: Memory) -> View | None:
+    """The tensor of a call inside that of another; TensorError where these are nested without end."""
+    if memory.depth >= _MAX_NESTING:
+        raise TensorError(f"a tensor made of others, more than {_MAX_NESTING} deep")
+    memory.depth += 1
+    try:
+        return tensor_of(call, memory)
+    finally:
+        memory.depth -= 1
 
 
 def _dense(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
@@ -120,7 +144,7 @@ def _buffer(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
 
 def _from_type(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     func, cls, inner, state = args
-    view = tensor_of(Call(func, inner, call.position), memory)
+    view = _inner(Call(func, inner, call.position), memory)
     if view is None or type(cls) is not Global:
         raise TensorError("a subclass of no tensor")
     local = _attribute(state, "_local_tensor")
@@ -272,7 +296,7 @@ def _layout(value: Any) -> str:
 def _device(value: Any) -> str:
     # torch.device("cuda", 0), or its name
     if type(value) is Call and type(value.args) is tuple:
-        return ":".join(str(part) for part in value.args if type(part) in (str, int))
+        return device_name(value.args)
     return value if type(value) is str else "cpu"
 
 
