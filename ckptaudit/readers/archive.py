@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable
 from struct import Struct
 
 from ckptaudit.errors import UnreadableError
@@ -17,6 +16,7 @@ from ckptaudit.limits import Limits
 from ckptaudit.model import Problem, Span
 from ckptaudit.readers.member import Member
 from ckptaudit.readers.salvage import scan
+from ckptaudit.readers.wording import few
 from ckptaudit.source import Source
 
 _END = Struct("<4s4H2LH")
@@ -212,32 +212,26 @@ class Archive:
         names = [member.name for member in self.members]
         twofold = [each.name for each in self.members if each.method == STORED and each.packed != each.nbytes]
         if twofold:
-            self.problem("malformed-file", f"{_few(twofold)} is stored as it is, and has two sizes")
+            self.problem("malformed-file", f"{few(twofold)} is stored as it is, and has two sizes")
         if len({name.lower() for name in names}) < len(names):
             seen: set[str] = set()
             clashes = [name for name in names if name.lower() in seen or seen.add(name.lower())]  # type: ignore[func-returns-value]
             self.problem(
                 "ambiguous-format",
-                f"{_few(clashes)} stands in the archive twice, letter case aside: which one counts, loaders differ",
+                f"{few(clashes)} stands in the archive twice, letter case aside: which one counts, loaders differ",
             )
         unsafe = (
             [name for name in names if _leaves_its_folder(name)] if _MARKS.search("\n".join(names)) else []
         )
         if unsafe:
             self.problem(
-                "unsafe-member-name", f"{_few(unsafe)} would be written outside the folder when unpacked"
+                "unsafe-member-name", f"{few(unsafe)} would be written outside the folder when unpacked"
             )
 
 
 def _leaves_its_folder(name: str) -> bool:
     parts = name.replace("\\", "/").split("/")
     return parts[0] == "" or ".." in parts or ":" in parts[0][1:2] or "\0" in name
-
-
-def _few(names: Iterable[str]) -> str:
-    found = list(names)
-    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
-    return ", ".join(repr(name) for name in found[:3]) + more
 
 
 def _wide(extra: bytes, nbytes: int, packed: int, header: int) -> tuple[int, int, int]:

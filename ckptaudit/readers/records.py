@@ -18,6 +18,7 @@ from ckptaudit.readers.pickle import hidden, note
 from ckptaudit.readers.pickle.machine import Pickled, run
 from ckptaudit.readers.pickle.symbols import Persistent
 from ckptaudit.readers.pickle.tensors import TensorError
+from ckptaudit.readers.wording import few
 
 _SETTINGS = (
     "version",
@@ -118,11 +119,20 @@ class Records:
         version = draft.metadata.get(".data/version") or draft.metadata.get("version")
         if version is None and not self.archive.cut_off:
             draft.problem("missing-record", "no record 'version': torch refuses the archive")
-        elif version is not None and version not in _VERSIONS:
+        order = draft.metadata.get("byteorder", "little")
+        if order not in ("little", "big"):
+            draft.problem("malformed-file", f"byte order {order[:20]!r}: torch knows little and big")
+        if version is not None and version not in _VERSIONS:
             draft.problem("malformed-file", f"format version {version[:20]!r}: torch reads 1 to 10")
 
     def report(self, draft: Draft) -> None:
         """Hand over what is wrong with the container, and look into members that nothing refers to."""
+        strays = [each.name for each in self.archive.members if not each.name.startswith(self.root)]
+        if strays:
+            draft.problem(
+                "malformed-file",
+                f"{few(strays)} lies outside the folder {self.root!r}: torch refuses the archive",
+            )
         budget = draft.limits.inflated_bytes
         for member in self.archive.members:
             if member.name not in self.used and member.nbytes:

@@ -21,7 +21,8 @@ from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.machine import run
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.statedicts import modules_of
-from ckptaudit.readers.strict_json import counted, few, is_utf8, limit_error, parse_json
+from ckptaudit.readers.strict_json import is_utf8, parse_json
+from ckptaudit.readers.wording import counted, few, limit_error
 
 FORMAT: Final = "safetensors"
 _LENGTH_BYTES: Final = 8

@@ -19,7 +19,8 @@ from ckptaudit.errors import CkptAuditError, NotFetchedError, UnreadableError
 from ckptaudit.model import Checkpoint, Path, StateDict, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.probe import Probe
-from ckptaudit.readers.strict_json import counted, few, limit_error, parse_json
+from ckptaudit.readers.strict_json import parse_json
+from ckptaudit.readers.wording import counted, few, limit_error
 
 FORMAT: Final = "sharded"
 # What a loader takes from a folder, in the order of transformers' from_pretrained; the last row is

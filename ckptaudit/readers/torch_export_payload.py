@@ -21,7 +21,7 @@ from ckptaudit.readers.member import Member
 from ckptaudit.readers.pickle.memory import bytes_reached
 from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.probe import Probe
-from ckptaudit.readers.strict_json import few
+from ckptaudit.readers.wording import few
 from ckptaudit.source import Slice, Source
 
 # ScalarType of the schema, from 1 and from 28 on; 0 is unknown.

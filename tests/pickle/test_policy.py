@@ -25,6 +25,7 @@ _FUNCTIONS = {
     "numpy.random._pickle.__bit_generator_ctor", "numpy.random._pickle.__generator_ctor",
     "numpy.random.bit_generator.__pyx_unpickle_SeedSequence", "torch.serialization._get_layout",
     "torch._tensor._rebuild_from_type_v2", "torch.jit._pickle.build_boollist",
+    "torch.storage._load_from_bytes",  # every call of it is followed: embedded.py
     "torch.jit._pickle.build_doublelist",
     "torch.jit._pickle.build_intlist", "torch.jit._pickle.build_tensor_from_id",
     "torch.jit._pickle.build_tensorlist", "torch.jit._pickle.restore_type_tag",
@@ -97,7 +98,7 @@ def _parts(full: str) -> tuple[str, str]:
         "builtins.compile",
         "builtins.__import__", "builtins.open", "runpy.run_path", "pty.spawn", "importlib.import_module",
         "webbrowser.open",
-        "torch.hub.load", "torch.load", "torch.jit.load", "torch.storage._load_from_bytes", "numpy.load",
+        "torch.hub.load", "torch.load", "torch.jit.load", "numpy.load",
         "numpy.testing._private.utils.runstring", "timeit.timeit", "cProfile.run", "bdb.Bdb",
         "code.interact", "pickle.loads",
         "operator.attrgetter", "operator.methodcaller", "pkgutil.resolve_name", "builtins.map",

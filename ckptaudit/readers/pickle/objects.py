@@ -121,7 +121,7 @@ def build(state: State) -> None:
         if target.state is None:
             target.state = []
             state.objects += 6
-        state.use("build", target)
+        state.use("build" if value is not None else "build_none", target)
         state.objects += 1
         target.state.append(value)
     elif type(target) is Global:

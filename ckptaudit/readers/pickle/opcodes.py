@@ -158,6 +158,8 @@ def _appends(state: State) -> None:
     target = state.top()
     if items:
         state.extend(target, items)
+    elif type(target) is not list:
+        state.use("append", target)
     state.pos += 1
 
 

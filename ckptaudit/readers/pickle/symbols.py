@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 How = Literal["reduce", "newobj", "newobj_ex", "inst", "obj"]
-Use = Literal[How, "build", "setitems", "append"]
+Use = Literal[How, "build", "build_none", "setitems", "append"]
 
 
 class Global:

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.machine import Pickled
-from ckptaudit.readers.pickle.policy import WEIGHTS_ONLY, python3_name
+from ckptaudit.readers.pickle.policy import DTYPE_NAMES, WEIGHTS_ONLY, python3_name
 from ckptaudit.readers.pickle.symbols import Global
 
+_VALUES = DTYPE_NAMES | {"per_tensor_affine", "per_channel_affine", "per_tensor_symmetric"}
 _SETTABLE = frozenset({("collections", "OrderedDict"), ("collections", "Counter")})
 
 
@@ -36,6 +37,8 @@ def obstacles(pickled: Pickled) -> Iterator[str]:
         module, name = python3_name(found.module, found.name)
         if name not in WEIGHTS_ONLY.get(module, ()):
             yield f"{module}.{name}"
+        if found.called and found.module == "torch" and found.name in _VALUES:
+            yield f"{module}.{name} is called, and is no function"
     for opcode in sorted(pickled.rare):
         yield f"opcode 0x{opcode:02x}"
     for use, func in pickled.uses:
