@@ -15,7 +15,8 @@ class Limits:
     """Caps on what one file may cost; all are counts or bytes, inclusive."""
 
     opcodes: int = 4_000_000  # of one pickle; a tensor takes about 31, or 5 as torch.save writes it
-    objects: int = 2_200_000  # of one pickle, in units of some 100 bytes: a string is one, a call three
+    objects: int = 2_600_000  # of one pickle, in units of some 100 bytes: a string is one, a call three
+    globals: int = 10_000  # different names that one pickle imports
     tensors: int = 150_000  # of one file
     pickle_bytes: int = 64 * 2**20  # one pickle, read as a whole
     depth: int = 200  # nesting of containers and modules in the saved object

@@ -67,14 +67,16 @@ class Archive:
         raw = member.name.encode("utf-8", "surrogateescape")
         header = self.source.read(member.header, 30 + len(raw))
         if len(header) < 30 or header[:4] != b"PK\x03\x04":
-            self.problem("malformed-file", f"no local header for {member.name!r} at byte {member.header}")
+            self.problem(
+                "malformed-file", f"no local header for {few([member.name])} at byte {member.header}"
+            )
             return None
         flags, method, name_size, extra_size = _LOCAL(header)
         start = member.header + 30 + name_size + extra_size
         if start + member.packed > self.source.size:
             self.problem(
                 "malformed-file",
-                f"{member.name!r} would end at byte {start + member.packed}, the file ends at {self.source.size}",
+                f"{few([member.name])} would end at byte {start + member.packed}, the file ends at {self.source.size}",
                 Span(self.source.path, start, max(0, self.source.size - start)),
             )
             return None
@@ -132,7 +134,7 @@ class Archive:
     def _disagree(self, member: Member, what: str) -> None:
         self.problem(
             "ambiguous-format",
-            f"the local header of {member.name!r} tells {what} than the central directory",
+            f"the local header of {few([member.name])} tells {what} than the central directory",
             Span(self.source.path, member.header, 30),
         )
 

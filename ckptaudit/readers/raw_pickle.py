@@ -14,7 +14,7 @@ from ckptaudit.readers.probe import Probe
 
 FORMAT = "pickle"
 _ZIP_END = 65_557  # a zip ends with 22 bytes and a comment of at most 65,535
-_MAX_MORE = 1000  # further pickles behind the first one
+_MAX_MORE = 200  # further pickles behind the first one
 
 
 def sniff(probe: Probe) -> bool:
@@ -60,10 +60,9 @@ def read(probe: Probe) -> Checkpoint:
 
 
 def _look_behind(draft: Draft, stream: PickleStream) -> None:
-    for _ in range(_MAX_MORE):
+    first, more = stream.position, 0
+    while stream.left > 0 and more < _MAX_MORE:
         start, left = stream.position, stream.left
-        if left <= 0:
-            return
         head = stream.raw(2)
         stream.position = start
         if b"PK\x05\x06" in draft.source.read(max(start, draft.source.size - _ZIP_END), _ZIP_END):
@@ -72,13 +71,13 @@ def _look_behind(draft: Draft, stream: PickleStream) -> None:
                 "a pickle to torch.load and pickle, a zip archive to readers that look at the end of a file",
                 draft.span(start, left),
             )
-            return
+            break
         if not looks_like_one(head):
             draft.problem("trailing-bytes", f"{left:,} bytes after the pickle", draft.span(start, left))
-            return
-        pickled = stream.pickle("a pickle behind the first")
-        draft.problem(
-            "hidden-pickle", "a further pickle stands behind the first", draft.span(start, pickled.end)
-        )
-        if pickled.fault is not None:
-            return
+            break
+        more += 1
+        if stream.pickle("a pickle behind the first").fault is not None:
+            break
+    if more:
+        told = f"{more:,}" if more < _MAX_MORE else f"{more:,} or more"
+        draft.problem("hidden-pickle", f"further pickles behind the first: {told}", draft.span(first, 1))

@@ -91,7 +91,7 @@ class Records:
         def locate(key: str, nbytes: int) -> Span | None:
             member = by_name.get(prefix + key) or archive.find(prefix + key)
             if member is None and not archive.cut_off:
-                raise TensorError(f"no record {folder + key!r}")
+                raise TensorError(f"no record {few([folder + key])}")
             if member is None or (member.nbytes != nbytes and archive.cut_off):
                 return None
             used.add(member.name)
@@ -99,7 +99,7 @@ class Records:
             if member.nbytes != nbytes:
                 draft.problem(
                     "storage-size-mismatch",
-                    f"record {folder + key!r} should have {nbytes:,} bytes and has {member.nbytes:,}",
+                    f"record {few([folder + key])} should have {nbytes:,} bytes and has {member.nbytes:,}",
                     span,
                 )
             return span if member.method == STORED else None

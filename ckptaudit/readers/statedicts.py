@@ -17,6 +17,7 @@ _PARAMETER_NAMES = frozenset(
 )
 
 _LONG_KEY, _DEEPEST = 1000, 100
+_LONGEST, _PART = 65_536, 100  # characters of a joined name, and of a part where it is longer
 
 
 class Roots:
@@ -46,9 +47,9 @@ class Roots:
         root = path[:-1]
         name = path[-1] if path else ""
         if owner is not None:
-            root, name = owner, ".".join(map(str, path[len(owner) :]))
+            root, name = owner, dotted(path[len(owner) :])
         elif root not in self._versions:
-            root, name = (), ".".join(map(str, path))
+            root, name = (), dotted(path)
         key = name if type(name) is str else str(name)
         if root in self._keys:
             self._keys[root].append(key)
@@ -69,7 +70,7 @@ class Roots:
             self._draft.state_dicts.append(StateDict(root, role, modules))
 
     def _role(self, root: Path, keys: list[str], holds_others: bool) -> Role:
-        names = ".".join(map(str, root))
+        names = dotted(root)
         if root in self._optimizers or _OPTIMIZER.search(names):
             return "optimizer"
         certain = root in self._modules or bool(self._versions.get(root))
@@ -77,6 +78,13 @@ class Roots:
         if not certain and (holds_others or not named):
             return "other"
         return "ema" if _EMA.search(names) else "model"
+
+
+def dotted(path: Path) -> str:
+    """A path as one name. Where that would be very long, each part of it is cut."""
+    if sum(len(part) if type(part) is str else 1 for part in path) > _LONGEST:
+        path = tuple(part[:_PART] if type(part) is str else part for part in path)
+    return ".".join(map(str, path))
 
 
 def _ancestors(roots: Iterable[Path]) -> set[Path]:

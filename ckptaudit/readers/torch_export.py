@@ -21,6 +21,7 @@ from ckptaudit.readers.records import Records
 from ckptaudit.readers.strict_json import parse_json
 from ckptaudit.readers.torch_export_graph import modules_in, signature_of
 from ckptaudit.readers.torch_export_payload import Hang, Payloads
+from ckptaudit.readers.wording import few
 
 FORMAT: Final = "torch-export"
 _CONSTANTS: Final = "CONSTANTS"
@@ -152,7 +153,7 @@ class _Reader:
                 yield key, {"is_param": False, **entry}
             else:
                 self._draft.problem(
-                    "malformed-file", f"{folder}{name}: {key!r} has no path_name", incomplete=True
+                    "malformed-file", f"{folder}{name}: {few([key])} has no path_name", incomplete=True
                 )
 
     def _payload(self, folder: str, entry: Mapping[str, Any]) -> Member | None:
@@ -184,7 +185,7 @@ class _Reader:
         if member is None and self._records.archive.cut_off:
             return None
         if member is None:
-            draft.problem("missing-record", f"no record {where!r}", incomplete=True)
+            draft.problem("missing-record", f"no record {few([where])}", incomplete=True)
             return None
         try:
             if member.nbytes > self._json_left:

@@ -70,7 +70,7 @@ class Payloads:
             else:
                 self._add(self._tensor(path, name, record, entry.get("tensor_meta"), kind))
         except TensorError as error:
-            self._draft.problem("malformed-file", f"{name!r}: {error}", incomplete=True)
+            self._draft.problem("malformed-file", f"{few([name])}: {error}", incomplete=True)
 
     def unpickled(self, record: Member, hang: Hang | None) -> None:
         """Read a record that torch.load would read; without `hang` its tensors are left out."""
@@ -78,7 +78,9 @@ class Payloads:
         try:
             checkpoint = _read_nested(self._source(record, span), self._draft.limits)
         except CkptAuditError as error:
-            self._draft.problem("malformed-file", f"{record.name!r}: {error.reason}", span, incomplete=True)
+            self._draft.problem(
+                "malformed-file", f"{few([record.name])}: {error.reason}", span, incomplete=True
+            )
             return
         self._merge(checkpoint, record.name, hang, span)
 
@@ -144,7 +146,7 @@ class Payloads:
         if reach > storage.nbytes and tensor.layout == "strided":
             self._draft.problem(
                 "tensor-outside-storage",
-                f"{name!r} {list(shape)} needs {reach:,} bytes of storage {storage.id!r}, "
+                f"{few([name])} {list(shape)} needs {reach:,} bytes of storage {few([storage.id])}, "
                 f"which has {storage.nbytes:,}",
                 storage.span,
             )
@@ -159,7 +161,7 @@ class Payloads:
             storage = Storage(identity, dtype, device, numel * DTYPE_BITS[dtype] // 8, None)
             self._draft.problem(
                 "storage-size-mismatch",
-                f"{record.name!r} has no bytes: torch puts {numel:,} zeros in their place",
+                f"{few([record.name])} has no bytes: torch puts {numel:,} zeros in their place",
             )
         else:
             span = self._archive.span_of(record)

@@ -13,6 +13,7 @@ from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.pickle.weights_only import accepted
 from ckptaudit.readers.probe import Probe
+from ckptaudit.readers.wording import few
 
 FORMAT = "torch-legacy"
 
@@ -34,7 +35,7 @@ def read(probe: Probe) -> Checkpoint:
 
     def locate(key: str, nbytes: int) -> Span | None:
         if key not in legacy.places and whole:
-            raise TensorError(f"storage {key!r} is not in the list of storages")
+            raise TensorError(f"storage {few([key])} is not in the list of storages")
         return legacy.places.get(key)
 
     memory = Stored(draft, locate)

@@ -145,6 +145,13 @@ def other_attributes(value: object, state: dict[Any, Any]) -> Iterator[tuple[str
 
 def module_meta(name: str, value: Any, state: dict[Any, Any]) -> ModuleMeta:
     """What a module's own attributes tell: its class, its plain settings, its training flag."""
+    if value.settings is None:
+        value.settings = _settings(state)
+    training = state.get("training")
+    return ModuleMeta(name, class_of(value), value.settings, training if type(training) is bool else None)
+
+
+def _settings(state: dict[Any, Any]) -> dict[str, object]:
     config: dict[str, object] = {}
     for key, part in state.items():
         if type(key) is str and not key.startswith("_") and key != "training" and _is_setting(part):
@@ -154,8 +161,7 @@ def module_meta(name: str, value: Any, state: dict[Any, Any]) -> ModuleMeta:
     transient = state.get("_non_persistent_buffers_set")
     if transient and type(transient) is set:
         config["non_persistent_buffers"] = sorted(spelt(part) for part in transient)
-    training = state.get("training")
-    return ModuleMeta(name, class_of(value), config, training if type(training) is bool else None)
+    return config
 
 
 def _is_setting(value: Any) -> bool:

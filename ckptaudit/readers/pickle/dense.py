@@ -33,7 +33,7 @@ _TOKEN = re.compile(rb"[hK].|M..|[jJ]....|[N\x88\x89]", re.DOTALL)
 _PUTS = Struct("<7I").unpack
 _PID_GROUP = 6  # BINPERSID follows it
 _CONSTANTS: dict[bytes, bool | None] = {b"N": None, b"\x88": True, b"\x89": False}
-DENSE_OBJECTS = 12  # made in one step
+DENSE_OBJECTS = 8  # made in one step
 
 
 class _Spelt(dict[bytes, Any]):

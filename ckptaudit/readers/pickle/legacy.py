@@ -16,6 +16,7 @@ from ckptaudit.readers.pickle.memory import StorageId, storage_id
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.symbols import Persistent
 from ckptaudit.readers.pickle.tensors import TensorError
+from ckptaudit.readers.wording import few
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
@@ -89,7 +90,7 @@ def _places(
         if count != storage.numel:
             draft.problem(
                 "storage-size-mismatch",
-                f"storage {key!r} should have {storage.numel:,} elements, the file has {count:,}",
+                f"storage {few([key])} should have {storage.numel:,} elements, the file has {count:,}",
                 draft.span(stream.position - _COUNT_BYTES, _COUNT_BYTES),
                 incomplete=True,
             )

@@ -85,7 +85,8 @@ def run(
 def _check_limits(state: State, opcodes: int) -> None:
     if opcodes >= state.limits.opcodes:
         raise PickleError(f"more than {state.limits.opcodes:,} opcodes", limit="opcodes")
-    if state.objects + len(state.memo) + len(state.stack) + len(state.outer) > state.limits.objects:
+    slots = 2 * len(state.memo) + len(state.stack) + len(state.outer)
+    if state.objects + slots > state.limits.objects:
         raise PickleError(f"more than {state.limits.objects:,} objects", limit="objects")
 
 

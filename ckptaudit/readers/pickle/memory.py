@@ -15,6 +15,7 @@ from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.leaves import as_bytes
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 from ckptaudit.readers.pickle.tensors import TensorError, View
+from ckptaudit.readers.wording import few
 
 # torch/storage.py: the class that stood for each dtype before storages became untyped.
 STORAGE_DTYPES = {
@@ -126,7 +127,7 @@ class Stored:
         found = storage_id(reference.pid)
         dtype, key, device, numel, view = found
         if key in self._unbacked:
-            raise TensorError(f"a storage called {key!r}, as ours are")
+            raise TensorError(f"a storage called {few([key])}, as ours are")
         first = self._ids.setdefault(key, found)
         if first is found:
             nbytes = numel * DTYPE_BITS[dtype] // 8
@@ -134,7 +135,7 @@ class Stored:
                 span = self._locate(key, nbytes)
             except TensorError as error:
                 span = None
-                self._draft.problem("missing-record", f"{error}, of storage {key!r}", incomplete=True)
+                self._draft.problem("missing-record", f"{error}, of storage {few([key])}", incomplete=True)
             storage = self._draft.storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
         else:
             storage = self._draft.storages[key]
@@ -157,7 +158,7 @@ class Stored:
         """A storage for a tensor that has none in the file."""
         storage = Storage(f"{what}:{len(self._unbacked)}", dtype, device, nbytes, None)
         if storage.id in self._ids:
-            raise TensorError(f"a storage called {storage.id!r}, as ours are")
+            raise TensorError(f"a storage called {few([storage.id])}, as ours are")
         self._draft.storages[storage.id] = storage
         self._unbacked.add(storage.id)
         return storage
@@ -180,7 +181,7 @@ class Stored:
     def _outside(self, tensor: TensorMeta, storage: Storage, reach: int) -> None:
         self._draft.problem(
             "tensor-outside-storage",
-            f"{tensor.key!r} {list(tensor.shape or ())} needs {reach:,} bytes of storage {storage.id!r}, "
+            f"{few([tensor.key])} {list(tensor.shape or ())} needs {reach:,} bytes of storage {few([storage.id])}, "
             f"which has {storage.nbytes:,}",
             storage.span,
         )
@@ -195,7 +196,7 @@ class Stored:
             self._lost.add(found.key)
             self._draft.problem(
                 "storage-type-mismatch",
-                f"storage {found.key!r} is {first.numel:,} × {first.dtype} on {first.device} at first, then "
+                f"storage {few([found.key])} is {first.numel:,} × {first.dtype} on {first.device} at first, then "
                 f"{found.numel:,} × {found.dtype} on {found.device}: torch keeps the first",
             )
         return storage

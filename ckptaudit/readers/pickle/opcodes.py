@@ -253,7 +253,7 @@ _COMMON: dict[int, Callable[[State], bool | None]] = {
     0x81: newobj,
     0x7D: _push(lambda state: {}),
     0x5D: _push(lambda state: []),
-    0x8F: _push(lambda state: set(), 4),
+    0x8F: _push(lambda state: set(), 5),
     0x4E: _push(lambda state: None),
     0x88: _push(lambda state: True),
     0x47: _push(lambda state: _F64(state.take(8))[0]),

@@ -16,7 +16,7 @@ from ckptaudit.readers.pickle import containers
 from ckptaudit.readers.pickle.leaves import plain, spelt
 from ckptaudit.readers.pickle.symbols import Call
 from ckptaudit.readers.pickle.tensors import Memory, TensorError, View, tensor_of
-from ckptaudit.readers.statedicts import Roots
+from ckptaudit.readers.statedicts import Roots, dotted
 
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _LONG = 1000  # a mapping of more scalars is one value, not so many; joined names beyond it are counted
@@ -37,7 +37,7 @@ class Place(NamedTuple):
         if not self.in_module:
             return (*self.path, step)
         root = self.owner or ()
-        return (*root, ".".join(map(str, (*self.path[len(root) :], step))))
+        return (*root, dotted((*self.path[len(root) :], step)))
 
 
 class _Visit(NamedTuple):
@@ -101,8 +101,11 @@ class Reviver:
         state = containers.module_state(value)
         if state is not None:
             # A module without tensors is listed wherever it hangs, unless that is without end.
-            again = id(value) in self._barren and not self._repeat(place.path)
-            return None if again else self._module(place, value, state)
+            again = id(value) in self._entered
+            self._entered.add(id(value))
+            return (
+                None if again and not self._repeat(place.path) else self._module(place, value, state, again)
+            )
         if id(value) in self._barren:
             return None
         parts = self._container(place, value)
@@ -138,14 +141,17 @@ class Reviver:
         self.roots.mapping(place.path, containers.versions_of(value))
         return place
 
-    def _module(self, place: Place, value: Any, state: dict[Any, Any]) -> Iterator[tuple[Place, Any]]:
+    def _module(
+        self, place: Place, value: Any, state: dict[Any, Any], again: bool
+    ) -> Iterator[tuple[Place, Any]]:
         if not place.in_module:
             place = Place(place.path, place.path, in_module=True)
-        name = _dotted(place.path[len(place.owner or ()) :])
+        name = dotted(place.path[len(place.owner or ()) :])
         self.roots.module(place.owner or (), containers.module_meta(name, value, state))
         for slot, kind in _OWN_TENSORS:
             yield from self._parts(place, containers.entries(state, slot), kind)
-        yield from self._parts(place, containers.other_attributes(value, state))
+        if not (again and id(value) in self._barren):
+            yield from self._parts(place, containers.other_attributes(value, state))
         yield from self._parts(place, containers.entries(state, "_modules"))
 
     def _parts(
@@ -154,6 +160,8 @@ class Reviver:
         """Take up the tensors among the parts of a container, and yield everything else."""
         base, owner, in_module = place
         for key, part in pairs:
+            if self._full:
+                return
             path = (*base, key) if type(key) is str and not in_module else place.below(key)
             view = self._view(path, part) if type(part) is Call else None
             if view is not None:
@@ -205,8 +213,6 @@ class Reviver:
         if path in tensors:
             self.draft.problem("duplicate-name", f"two tensors are called {show(path)}")
         if len(tensors) >= self.draft.limits.tensors:
-            if self._full:
-                return
             self._full = True
             self.draft.limit("tensors", f"{show(path)} is one more tensor")
             return
@@ -221,11 +227,7 @@ def _all_scalars(values: Iterable[Any]) -> bool:
     return all(type(value) in _SCALARS for value in values)
 
 
-def _dotted(path: Path) -> str:
-    return ".".join(map(str, path))
-
-
 def show(path: Path) -> str:
     """A place in words, cut where it is very long."""
-    name = repr(_dotted(path))
+    name = repr(dotted(path))
     return name if len(name) <= 200 else f"{name[:200]}…"

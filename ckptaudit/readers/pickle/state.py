@@ -90,7 +90,8 @@ class State:
             found = self.names[module, name] = Global(module, name, start, self.pos - start)
             found.hands_out = (module, name) in GETTERS
             found.calls_back = calls_back(module, name)
-            self.objects += 5
+            if len(self.names) > self.limits.globals:
+                raise PickleError(f"more than {self.limits.globals:,} names", limit="globals")
         self.stack.append(found)
 
     def push_call(self, func: Any, args: Any, how: How, start: int) -> Call:

@@ -45,7 +45,9 @@ class Call:
     state: list[Any] | None = None
     items: list[Any] | None = None
     pairs: dict[Any, Any] | None = None
-    attributes: dict[Any, Any] | None = None  # what `state` comes to, once somebody asked
+    # What `state` comes to, and the settings among it of a module, once somebody asked.
+    attributes: dict[Any, Any] | None = None
+    settings: dict[str, object] | None = None
 
     def __init__(self, func: Any, args: Any, position: int, how: How = "reduce") -> None:
         self.func = func
