@@ -176,10 +176,9 @@ def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
     for role in ("model", "other", "ema"):
         rows = [tensor for root, group in found.items() if _role(roles, root) == role for tensor in group]
         if rows:
-            counted = [tensor for tensor in rows if _is_parameter(tensor)]
-            shapes = {tensor.shape for tensor in counted}
-            sizes |= {shape: prod(shape) for shape in shapes if shape is not None}
-            return {tensor.path: sizes[tensor.shape] for tensor in counted}
+            counted = {tensor.path: tensor.shape for tensor in rows if _is_parameter(tensor)}
+            sizes |= {shape: prod(shape) for shape in set(counted.values()) if shape is not None}
+            return {path: sizes[shape] for path, shape in counted.items()}
     return {}
 
 
@@ -188,9 +187,10 @@ def _role(roles: Mapping[Path, Role], root: Path | None) -> Role:
 
 
 def _is_parameter(tensor: TensorMeta) -> bool:
-    if tensor.key.endswith(RUNNING_STATISTICS) and tensor.key.rpartition(".")[2] in RUNNING_STATISTICS:
+    _, key, _, _, _, _, _, kind, _, _, _ = tensor
+    if kind == "buffer":
         return False
-    return tensor.kind != "buffer"
+    return not key.endswith(RUNNING_STATISTICS) or key.rpartition(".")[2] not in RUNNING_STATISTICS
 
 
 def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> Totals:
@@ -198,8 +198,8 @@ def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> T
     counts = _untied(checkpoint)
     repeats = _repeats(counts, ties(checkpoint) if groups is None else groups)
     untied = sum(counts.values())
-    kinds = {(tensor.dtype, tensor.shape): tensor for tensor in checkpoint.tensors.values()}
-    times = Counter((tensor.dtype, tensor.shape) for tensor in checkpoint.tensors.values())
+    kinds = {tensor[2:4]: tensor for tensor in checkpoint.tensors.values()}  # by dtype and shape
+    times = Counter(tensor[2:4] for tensor in checkpoint.tensors.values())
     return Totals(
         tensors=len(checkpoint.tensors),
         storages=len(checkpoint.storages),

@@ -54,9 +54,7 @@ class Records:
         span = self.archive.span_of(member) if member is not None else None
         return span is not None and self.archive.source.read(span.start, len(start)) == start
 
-    def pickle(
-        self, draft: Draft, name: str, persistent: Callable[[object, int], object] = Persistent
-    ) -> Pickled:
+    def pickle(self, draft: Draft, name: str, persistent: Callable[[object], object] = Persistent) -> Pickled:
         """Interpret the record `name`, and note in `draft` what it imports and what is wrong with it.
 
         Raises UnreadableError where the record cannot be had.
@@ -125,14 +123,17 @@ class Records:
         if version is not None and version not in _VERSIONS:
             draft.problem("malformed-file", f"format version {version[:20]!r}: torch reads 1 to 10")
 
-    def report(self, draft: Draft) -> None:
-        """Hand over what is wrong with the container, and look into members that nothing refers to."""
+    def check_root(self, draft: Draft) -> None:
+        """Note members outside the root folder, for which torch.load refuses an archive."""
         strays = [each.name for each in self.archive.members if not each.name.startswith(self.root)]
         if strays:
             draft.problem(
                 "malformed-file",
                 f"{few(strays)} lies outside the folder {self.root!r}: torch refuses the archive",
             )
+
+    def report(self, draft: Draft) -> None:
+        """Hand over what is wrong with the container, and look into members that nothing refers to."""
         budget = draft.limits.inflated_bytes
         for member in self.archive.members:
             if member.name not in self.used and member.nbytes:

@@ -123,7 +123,7 @@ class _Objects:
         """Where the elements of a storage lie."""
         return self._storages[key][1] if key in self._storages else None
 
-    def persistent(self, pid: object, position: int) -> object:
+    def persistent(self, pid: object) -> object:
         """What stands behind a persistent id of the object: a class, a tensor or a storage."""
         if type(pid) is tuple and pid:
             return pid[0]
@@ -161,7 +161,7 @@ class _Objects:
             )
             return False
         pid = ("storage", kind, str(key), device if type(device) is str else "cpu", count)
-        self._storages[str(key)] = (Persistent(pid, stream.position), stream.skip(nbytes))
+        self._storages[str(key)] = (Persistent(pid), stream.skip(nbytes))
         return True
 
     def _view(self, key: object, root: object, offset: object, numel: object) -> None:
@@ -171,7 +171,7 @@ class _Objects:
             return
         reference, span = found
         pid = (*reference.pid, (str(key), offset, numel))
-        self._storages[str(key)] = (Persistent(pid, reference.position), span)
+        self._storages[str(key)] = (Persistent(pid), span)
 
     def read_tensors(self, stream: PickleStream) -> None:
         """`tensors`: a count, and for each its keys, number of dimensions, sizes, strides and offset."""

@@ -41,6 +41,7 @@ def read(probe: Probe) -> Checkpoint:
     reviver.roots.settle()
     memory.check_bounds()
     records.read_settings(draft)
+    records.check_root(draft)
     records.report(draft)
     draft.weights_only = accepted(pickled, draft)
     return draft.finish()

@@ -58,6 +58,7 @@ def read(probe: Probe) -> Checkpoint:
     _read_module(draft, records)
     _read_side_records(draft, records)
     records.read_settings(draft)
+    records.check_root(draft)
     records.report(draft)
     draft.weights_only = False
     return draft.finish()
@@ -105,11 +106,11 @@ def _read_pickle(draft: Draft, records: Records, name: str, prefix: str) -> Pick
     UnreadableError where the record cannot be had.
     """
 
-    def persistent(pid: object, position: int) -> Persistent:
+    def persistent(pid: object) -> Persistent:
         if type(pid) is tuple and len(pid) == 5 and type(pid[2]) is str:
             records.find(f"{name}/{pid[2]}")
             pid = (*pid[:2], prefix + pid[2], *pid[3:])
-        return Persistent(pid, position)
+        return Persistent(pid)
 
     return records.pickle(draft, f"{name}.pkl", persistent)
 

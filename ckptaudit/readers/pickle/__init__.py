@@ -25,7 +25,7 @@ def interpret(
     *,
     base: Span | None,
     label: str,
-    persistent: Callable[[object, int], object] = Persistent,
+    persistent: Callable[[object], object] = Persistent,
 ) -> Pickled:
     """Run the machine over the pickle at byte `start` of `data`; note its globals and what is wrong with it.
 

@@ -31,7 +31,6 @@ TENSOR = re.compile(
 ).match  # fmt: skip
 _TOKEN = re.compile(rb"[hK].|M..|[jJ]....|[N\x88\x89]", re.DOTALL)
 _PUTS = Struct("<7I").unpack
-_PID_GROUP = 6  # BINPERSID follows it
 _CONSTANTS: dict[bytes, bool | None] = {b"N": None, b"\x88": True, b"\x89": False}
 DENSE_OBJECTS = 8  # made in one step
 
@@ -68,27 +67,27 @@ class Dense:
         (kind, width, digits, key_at, place, pid_at, sizes, sizes_at, strides, strides_at, flag, made_at,
          args_at, call_at) = match.groups()  # fmt: skip
         func, memo = stack[-1], self._state.memo
-        puts = _PUTS(key_at + pid_at + sizes_at + strides_at + made_at + args_at + call_at)
+        if width[0] != len(digits) or type(func) is not Global or func.hands_out:
+            return False
         tag, kind = self._pairs[kind]
         device, rest = self._places[place]
         grad, hooks = self._pairs[flag]
-        if width[0] != len(digits) or type(func) is not Global or func.hands_out:
+        a, b, c, d, e, f, g = _PUTS(key_at + pid_at + sizes_at + strides_at + made_at + args_at + call_at)
+        if not (tag < a > kind and device < a > hooks and a < b < c < d < e < f < g):
             return False
         try:
             maker, key = memo[hooks], digits.decode()
             pid = (memo[tag], memo[kind], key, memo[device], *rest)
         except KeyError:
             return False
-        if type(maker) is not Global or maker.hands_out or min(puts) <= max(tag, kind, device, hooks):
+        if type(maker) is not Global or maker.hands_out:
             return False
         offset, shape = self._sizes[sizes]
         stride = self._pairs[strides]
         func.called = maker.called = True
-        end = match.end()
-        made = Call(maker, (), end - 13)
-        args = (self._state.persistent(pid, match.end(_PID_GROUP)), offset, shape, stride, grad, made)
-        stack[-1] = call = Call(func, args, end - 6)
-        key_put, pid_put, sizes_put, strides_put, made_put, args_put, call_put = puts
-        memo[key_put], memo[pid_put], memo[sizes_put], memo[strides_put] = key, pid, shape, stride
-        memo[made_put], memo[args_put], memo[call_put] = made, args, call
+        made = Call(maker, (), 0)
+        args = (self._state.persistent(pid), offset, shape, stride, grad, made)
+        stack[-1] = call = Call(func, args, 0, "dense")
+        memo[a], memo[b], memo[c], memo[d] = key, pid, shape, stride
+        memo[e], memo[f], memo[g] = made, args, call
         return True

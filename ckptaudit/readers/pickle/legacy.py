@@ -58,16 +58,16 @@ class _References:
         self.found: dict[str, StorageId] = {}
         self.classes = False
 
-    def persistent(self, pid: object, position: int) -> object:
+    def persistent(self, pid: object) -> object:
         if type(pid) is tuple and len(pid) >= 2 and pid[0] in ("module", b"module"):
             self.classes = True
             return pid[1]  # the class itself; torch only compares its source
         try:
             storage = storage_id(pid)
         except TensorError:
-            return Persistent(pid, position)  # the tensor that wants it says what is wrong
+            return Persistent(pid)  # the tensor that wants it says what is wrong
         self.found.setdefault(storage.key, storage)
-        return Persistent(pid, position)
+        return Persistent(pid)
 
 
 def _places(

@@ -134,7 +134,7 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 
 def read_unicode(state: State) -> str:
-    """UNICODE: text with the escapes \\uXXXX and \\UXXXXXXXX."""
+    """UNICODE: text with escapes for code points."""
     try:
         return state.line().decode("raw-unicode-escape")
     except UnicodeDecodeError as error:

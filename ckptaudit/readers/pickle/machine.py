@@ -50,11 +50,11 @@ def run(
     data: bytes,
     start: int,
     limits: Limits,
-    persistent: Callable[[object, int], object] = Persistent,
+    persistent: Callable[[object], object] = Persistent,
 ) -> Pickled:
     """Interpret the pickle that begins at byte `start` of `data`.
 
-    `persistent` turns a persistent id and its position into what the loader would put there. Raises
+    `persistent` turns a persistent id into what the loader would put there. Raises
     nothing: what stops the pickle is the `fault` of the answer.
     """
     state = State(data, start, limits, persistent)

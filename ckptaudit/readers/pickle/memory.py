@@ -115,8 +115,7 @@ class Stored:
     def __init__(self, draft: Draft, locate: Callable[[str, int], Span | None]) -> None:
         self._draft = draft
         self._locate = locate
-        self._ids: dict[str, StorageId] = {}
-        self._lost: set[str] = set()
+        self._conflicts: set[str] = set()
         self.views: dict[int, View | None] = {}
         self.depth = 0
         self._unbacked: set[str] = set()
@@ -126,21 +125,17 @@ class Stored:
         """The storage behind a persistent id."""
         found = storage_id(reference.pid)
         dtype, key, device, numel, view = found
-        if key in self._unbacked:
-            raise TensorError(f"a storage called {few([key])}, as ours are")
-        first = self._ids.setdefault(key, found)
-        if first is found:
-            nbytes = numel * DTYPE_BITS[dtype] // 8
+        nbytes = numel * DTYPE_BITS[dtype] // 8
+        storage = self._draft.storages.get(key)
+        if storage is None:
             try:
                 span = self._locate(key, nbytes)
             except TensorError as error:
                 span = None
                 self._draft.problem("missing-record", f"{error}, of storage {few([key])}", incomplete=True)
             storage = self._draft.storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
-        else:
-            storage = self._draft.storages[key]
-            if found[:4] != first[:4]:
-                storage = self._conflict(first, found, storage)
+        elif (dtype, device, nbytes) != storage[1:4]:
+            storage = self._conflict(storage, found, nbytes)
         return storage if view is None else self._part(found, view, storage)
 
     def embedded(self, call: Call) -> Storage:
@@ -157,7 +152,7 @@ class Stored:
     def apart(self, what: str, dtype: str | None, device: str, nbytes: int) -> Storage:
         """A storage for a tensor that has none in the file."""
         storage = Storage(f"{what}:{len(self._unbacked)}", dtype, device, nbytes, None)
-        if storage.id in self._ids:
+        if storage.id in self._draft.storages:
             raise TensorError(f"a storage called {few([storage.id])}, as ours are")
         self._draft.storages[storage.id] = storage
         self._unbacked.add(storage.id)
@@ -186,20 +181,21 @@ class Stored:
             storage.span,
         )
 
-    def _conflict(self, first: StorageId, found: StorageId, storage: Storage) -> Storage:
-        if first.numel == 0:
+    def _conflict(self, first: Storage, found: StorageId, nbytes: int) -> Storage:
+        if found.key in self._unbacked:
+            raise TensorError(f"a storage called {few([found.key])}, as ours are")
+        if first.nbytes == 0:
             # torch does not keep an empty storage: each mention of its key makes a new one.
-            nbytes = found.numel * DTYPE_BITS[found.dtype] // 8
             again = Storage(f"{found.key} as {found.dtype}", found.dtype, found.device, nbytes, None)
             return self._draft.storages.setdefault(again.id, again)
-        if found.key not in self._lost:
-            self._lost.add(found.key)
+        if found.key not in self._conflicts:
+            self._conflicts.add(found.key)
             self._draft.problem(
                 "storage-type-mismatch",
-                f"storage {few([found.key])} is {first.numel:,} × {first.dtype} on {first.device} at first, then "
-                f"{found.numel:,} × {found.dtype} on {found.device}: torch keeps the first",
+                f"storage {few([found.key])} is {first.nbytes:,} bytes of {first.dtype} on {first.device} at "
+                f"first, then {nbytes:,} bytes of {found.dtype} on {found.device}: torch keeps the first",
             )
-        return storage
+        return first
 
     def _part(self, found: StorageId, view: tuple[str, int, int], root: Storage) -> Storage:
         key, offset, numel = view

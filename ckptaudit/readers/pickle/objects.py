@@ -139,16 +139,15 @@ def _sets_nothing(state: Any) -> bool:
 
 def persid(state: State) -> None:
     """PERSID: a persistent id as a line of text."""
-    start = state.pos
     state.pos += 1
     text = state.line()
     if not text.isascii():
         raise PickleError("a persistent id that is not ASCII")
-    state.stack.append(state.persistent(text.decode("ascii"), start))
+    state.stack.append(state.persistent(text.decode("ascii")))
 
 
 def binpersid(state: State) -> None:
     """BINPERSID: a persistent id from the stack."""
-    state.stack[-1] = state.persistent(state.top(), state.pos)
+    state.stack[-1] = state.persistent(state.top())
     state.objects += 1
     state.pos += 1

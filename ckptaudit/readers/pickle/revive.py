@@ -21,7 +21,7 @@ from ckptaudit.readers.statedicts import Roots, dotted
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 _LONG = 1000  # a mapping of more scalars is one value, not so many; joined names beyond it are counted
 _OWN_TENSORS: tuple[tuple[str, Kind], ...] = (("_parameters", "parameter"), ("_buffers", "buffer"))
-_UNSEEN = View("", None, (), 0, None)  # type: ignore[arg-type]
+_DEEP = 20
 
 
 class Place(NamedTuple):
@@ -182,15 +182,16 @@ class Reviver:
         extras[place.path] = plain(value)
 
     def _view(self, path: Path, call: Call) -> View | None:
-        view = self._views.get(id(call), _UNSEEN)
-        if view is not _UNSEEN:
+        views = self._views
+        if id(call) in views:
+            view = views[id(call)]
             return view if view is None or self._repeat(path) else None
         try:
             view = tensor_of(call, self.memory)
         except TensorError as error:
             view = None
             self.draft.problem("malformed-file", f"{show(path)}: {error}", incomplete=True)
-        self._views[id(call)] = view
+        views[id(call)] = view
         return view
 
     def _repeat(self, path: Path) -> bool:
@@ -217,7 +218,7 @@ class Reviver:
             self.draft.limit("tensors", f"{show(path)} is one more tensor")
             return
         key = self.roots.take(path, owner)
-        if not self._spell(len(path) if len(key) < _LONG else len(key)):
+        if (len(key) > _LONG or len(path) > _DEEP) and not self._spell(len(key) + len(path)):
             return
         meta = (path, key, dtype, shape, stride, offset, storage.id, kind, grad, layout, subclass)
         tensors[path] = tuple.__new__(TensorMeta, meta)

@@ -18,7 +18,7 @@ class State:
     """One run over `data`: position, stacks, memo, and what was seen on the way."""
 
     def __init__(
-        self, data: bytes, start: int, limits: Limits, persistent: Callable[[object, int], object]
+        self, data: bytes, start: int, limits: Limits, persistent: Callable[[object], object]
     ) -> None:
         self.data = data
         self.pos = start

@@ -31,7 +31,7 @@ class PickleStream:
         self._window = b""
         self._window_start = 0
 
-    def pickle(self, label: str, persistent: Callable[[object, int], object] = Persistent) -> Pickled:
+    def pickle(self, label: str, persistent: Callable[[object], object] = Persistent) -> Pickled:
         """Interpret the pickle at the position, note what it holds, and move past it."""
         nbytes = _FIRST_WINDOW
         while True:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-How = Literal["reduce", "newobj", "newobj_ex", "inst", "obj"]
+# A "dense" call is a reduce whose arguments are known to be a storage, numbers and plain tuples of numbers.
+How = Literal["reduce", "dense", "newobj", "newobj_ex", "inst", "obj"]
 Use = Literal[How, "build", "build_none", "setitems", "append"]
 
 
@@ -35,6 +36,8 @@ class Global:
 class Call:
     """A call that the pickle asks for: `func(*args)`, or `func.__new__(func, *args, **kwargs)`.
 
+    `position` is that of its opcode, 0 where it was made in one step with others.
+
     Everything done to its result afterwards is kept in order of kind: `state` are the arguments of
     BUILD, `items` what was appended or added, `pairs` what was set by key.
     """
@@ -59,11 +62,10 @@ class Call:
 class Persistent:
     """An object outside the pickle, named by `pid`: torch keeps its storages so."""
 
-    __slots__ = ("pid", "position")
+    __slots__ = ("pid",)
 
-    def __init__(self, pid: Any, position: int) -> None:
+    def __init__(self, pid: Any) -> None:
         self.pid = pid
-        self.position = position
 
 
 class PickleError(Exception):

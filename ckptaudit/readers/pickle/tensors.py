@@ -107,11 +107,12 @@ def _inner(call: Call, memory: Memory) -> View | None:
 def _dense(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     reference, offset, shape, stride = args[:4]
     storage = memory.stored(reference) if type(reference) is Persistent else _storage(reference, memory)
-    shape, stride = _sizes(shape), _sizes(stride)
+    if call.how != "dense":
+        offset, shape, stride = _size(offset), _sizes(shape), _sizes(stride)
+    elif offset < 0 or (shape and (min(shape) < 0 or min(stride, default=0) < 0)):
+        raise TensorError("a negative size, stride or offset")
     if len(shape) != len(stride):
         raise TensorError(f"{len(shape)} sizes and {len(stride)} strides")
-    if type(offset) is not int or not 0 <= offset <= _MAX_INT64:
-        raise TensorError("an offset that is no number from 0 to 2**63-1")
     grad = args[4] if len(args) > 4 and type(args[4]) is bool else None
     view = (storage.dtype or "uint8", shape, stride, offset, storage, "tensor", grad, "strided", None)
     return tuple.__new__(View, view)  # without the Python-level constructor: there are 20,000
