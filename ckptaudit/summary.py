@@ -9,12 +9,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import prod
+from operator import itemgetter
 
 from ckptaudit.errors import SelectionError
-from ckptaudit.model import DTYPE_BITS, Checkpoint, Path, Role, StateDict, TensorMeta
+from ckptaudit.model import DTYPE_BITS, Checkpoint, Path, Role, StateDict, Storage, TensorMeta
 from ckptaudit.text import dotted, listing
 
 Group = tuple[TensorMeta, ...]
+
+# Fields of TensorMeta, picked without a Python call for each of a hundred thousand tensors.
+_STORAGE = itemgetter(TensorMeta._fields.index("storage"))
+_NBYTES = itemgetter(Storage._fields.index("nbytes"))
+_SHAPE = itemgetter(TensorMeta._fields.index("shape"))
+_DTYPE_AND_SHAPE = itemgetter(*map(TensorMeta._fields.index, ("dtype", "shape")))
 
 # Names under which training scripts keep the model beside other state dicts.
 MODEL_NAMES = ("model", "state_dict", "model_state_dict", "module", "net", "network", "params", "model_state")
@@ -98,12 +105,12 @@ def _runs(rows: Iterable[tuple[tuple[bool, str], int, int, int, TensorMeta]]) ->
 
 def _contested(checkpoint: Checkpoint) -> list[TensorMeta]:
     """Tensors whose storage a second tensor views, or whose bytes in the file a second storage claims."""
-    views = Counter(tensor.storage for tensor in checkpoint.tensors.values())
+    views = Counter(map(_STORAGE, checkpoint.tensors.values()))
     contested = {storage for storage, count in views.items() if count > 1}
     spans = sorted(
-        (storage.span.file, storage.span.start, storage.span.start + storage.nbytes, name)
-        for name, storage in checkpoint.storages.items()
-        if storage.span is not None and storage.nbytes > 0
+        (span.file, span.start, span.start + nbytes, name)
+        for name, _, _, nbytes, span in checkpoint.storages.values()
+        if span is not None and nbytes > 0
     )
     file, end, last = "", 0, ""
     for here, start, stop, name in spans:
@@ -176,9 +183,12 @@ def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
     for role in ("model", "other", "ema"):
         rows = [tensor for root, group in found.items() if _role(roles, root) == role for tensor in group]
         if rows:
-            counted = {tensor.path: tensor.shape for tensor in rows if _is_parameter(tensor)}
-            sizes |= {shape: prod(shape) for shape in set(counted.values()) if shape is not None}
-            return {path: sizes[shape] for path, shape in counted.items()}
+            sizes |= {shape: prod(shape) for shape in set(map(_SHAPE, rows)) if shape is not None}
+            return {
+                path: sizes[shape]
+                for path, key, _, shape, _, _, _, kind, _, _, _ in rows
+                if kind != "buffer" and not (key.endswith(RUNNING_STATISTICS) and _is_statistic(key))
+            }
     return {}
 
 
@@ -186,11 +196,8 @@ def _role(roles: Mapping[Path, Role], root: Path | None) -> Role:
     return "other" if root is None else roles[root]
 
 
-def _is_parameter(tensor: TensorMeta) -> bool:
-    _, key, _, _, _, _, _, kind, _, _, _ = tensor
-    if kind == "buffer":
-        return False
-    return not key.endswith(RUNNING_STATISTICS) or key.rpartition(".")[2] not in RUNNING_STATISTICS
+def _is_statistic(key: str) -> bool:
+    return key.rpartition(".")[2] in RUNNING_STATISTICS
 
 
 def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> Totals:
@@ -198,15 +205,16 @@ def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> T
     counts = _untied(checkpoint)
     repeats = _repeats(counts, ties(checkpoint) if groups is None else groups)
     untied = sum(counts.values())
-    kinds = {tensor[2:4]: tensor for tensor in checkpoint.tensors.values()}  # by dtype and shape
-    times = Counter(tensor[2:4] for tensor in checkpoint.tensors.values())
+    tensors = checkpoint.tensors.values()
+    kinds = dict(zip(map(_DTYPE_AND_SHAPE, tensors), tensors, strict=True))
+    times = Counter(map(_DTYPE_AND_SHAPE, tensors))
     return Totals(
         tensors=len(checkpoint.tensors),
         storages=len(checkpoint.storages),
         parameters=untied - sum(counts[path] for path in repeats),
         untied=untied,
         bytes_tensors=sum(times[kind] * tensor.nbytes for kind, tensor in kinds.items()),
-        bytes_storages=sum(storage.nbytes for storage in checkpoint.storages.values()),
+        bytes_storages=sum(map(_NBYTES, checkpoint.storages.values())),
     )
 
 

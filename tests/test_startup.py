@@ -41,9 +41,7 @@ def inspect(path):
     out, err = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
     try:
-        ckptaudit.cli.main()
-    except SystemExit:
-        pass
+        ckptaudit.cli.run()
     finally:
         sys.stdout, sys.stderr = out, err
 
@@ -130,11 +128,12 @@ def canaries(tmp_path: Path) -> list[Path]:
 def test_json_report_loads_no_big_library(tmp_path: Path) -> None:
     listing = tmp_path / "modules.json"
     code = (
-        "import atexit, json, sys\n"
+        "import json, sys\n"
         "listing = sys.argv.pop(1)\n"
-        "atexit.register(lambda: json.dump(sorted(sys.modules), open(listing, 'w')))\n"
-        "from ckptaudit.cli import main\n"
-        "main()"
+        "from ckptaudit.cli import run\n"
+        "code = run()\n"
+        "json.dump(sorted(sys.modules), open(listing, 'w'))\n"
+        "sys.exit(code)"
     )
     child = subprocess.run(
         [sys.executable, "-c", code, listing, "inspect", "--format", "json", FOLDER / "mlp.params"],

@@ -66,7 +66,7 @@ class Archive:
         """Where the member's bytes lie; None, with a problem noted, where the file has no such place."""
         raw = member.name.encode("utf-8", "surrogateescape")
         header = self.source.read(member.header, 30 + len(raw))
-        if len(header) < 30 or header[:4] != b"PK\x03\x04":
+        if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
             self.problem(
                 "malformed-file", f"no local header for {few([member.name])} at byte {member.header}"
             )

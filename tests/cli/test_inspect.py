@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import ckptaudit.cli
-from ckptaudit.cli import COMMANDS, group, main
+from ckptaudit.cli import COMMANDS, group
+from ckptaudit.cli import run as run_here
 from ckptaudit.errors import UnsupportedFormatError
 from ckptaudit.model import Checkpoint, Problem
 from tests.handmade import MLP, checkpoint, training, write_safetensors
@@ -179,9 +180,7 @@ def test_ctrl_c_ends_quietly(
 ) -> None:
     reads(KeyboardInterrupt())
     monkeypatch.setattr(sys, "argv", ["ckptaudit", "inspect", "x.pt"])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    assert ended.value.code == 130
+    assert run_here() == 130
     assert "Traceback" not in capsys.readouterr().err
 
 

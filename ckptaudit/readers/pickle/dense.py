@@ -1,9 +1,9 @@
-"""A dense tensor in one step: the arguments of `_rebuild_tensor_v2` as torch.save writes them.
+"""Dense tensors in one step each: the arguments of `_rebuild_tensor_v2` as torch.save writes them.
 
 Nearly all opcodes of a checkpoint are the same 26 over and over: a persistent id, an offset, sizes,
-strides, a flag and an empty OrderedDict, each put into the memo. TENSOR recognises that run at its two
-MARKs, and `step` does to the state what its opcodes would do one by one, in their order. Whatever is
-written otherwise, or would stop the machine somewhere inside, is left to the opcodes themselves.
+strides, a flag and an empty OrderedDict, each put into the memo. `Dense.run` recognises them at their two
+MARKs and does to the state what they would do one by one, in their order. Whatever is written otherwise,
+or would stop the machine somewhere inside, is left to the opcodes themselves.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _INT = rb"(?:K.|M..|J....)"
 _TUPLE = rb"(?:%(i)s\x85|%(i)s%(i)s\x86|%(i)s%(i)s%(i)s\x87|\(%(i)s{4,16}t)" % {b"i": _INT}
 _GET = rb"(?:h.|j....)"
 _PUT = rb"r(....)"
-TENSOR = re.compile(
+_TENSOR = re.compile(
     rb"\(\((" + _GET + _GET + rb")"  # 'storage', FloatStorage
     + rb"X(.)\0\0\0([0-9]{1,24})" + _PUT  # the storage's key
     + rb"(" + _GET + _INT + rb"N?)t" + _PUT + rb"Q"  # device, elements, None in legacy files
@@ -32,7 +32,8 @@ TENSOR = re.compile(
 _TOKEN = re.compile(rb"[hK].|M..|[jJ]....|[N\x88\x89]", re.DOTALL)
 _PUTS = Struct("<7I").unpack
 _CONSTANTS: dict[bytes, bool | None] = {b"N": None, b"\x88": True, b"\x89": False}
-DENSE_OBJECTS = 8  # made in one step
+_OBJECTS = 9  # made for each tensor, in the units of Limits.objects
+_MOST = 5000  # tensors in a row, before the limits are looked at
 
 
 class _Spelt(dict[bytes, Any]):
@@ -54,7 +55,7 @@ def _value(token: bytes) -> int | bool | None:
 
 
 class Dense:
-    """The step, with what it has read before."""
+    """The steps, with what was spelt before."""
 
     def __init__(self, state: State) -> None:
         self._state = state
@@ -62,32 +63,63 @@ class Dense:
         self._places = _Spelt(lambda device, *rest: (device, rest))
         self._sizes = _Spelt(lambda offset, *shape: (offset, shape))
 
-    def step(self, match: re.Match[bytes], stack: list[Any]) -> bool:
-        """Replace the function on `stack` by its call; False where the opcodes must go their own way."""
-        (kind, width, digits, key_at, place, pid_at, sizes, sizes_at, strides, strides_at, flag, made_at,
-         args_at, call_at) = match.groups()  # fmt: skip
-        func, memo = stack[-1], self._state.memo
-        if width[0] != len(digits) or type(func) is not Global or func.hands_out:
-            return False
-        tag, kind = self._pairs[kind]
-        device, rest = self._places[place]
-        grad, hooks = self._pairs[flag]
-        a, b, c, d, e, f, g = _PUTS(key_at + pid_at + sizes_at + strides_at + made_at + args_at + call_at)
-        if not (tag < a > kind and device < a > hooks and a < b < c < d < e < f < g):
-            return False
+    def run(self, pos: int, stack: list[Any]) -> int:
+        """Make one call after the other, from the two MARKs at `pos`; the position after the last of them.
+
+        Each replaces the function on `stack`. Where a tensor is followed by the name of the next one, as in a
+        state dict, that is pushed too. It is `pos` itself where the opcodes must go their own way at once.
+        """
+        data, memo, persistent = self._state.data, self._state.memo, self._state.persistent
+        pairs, places, offsets = self._pairs, self._places, self._sizes
+        for _ in range(_MOST):
+            match = _TENSOR(data, pos)
+            func = stack[-1]
+            if match is None or type(func) is not Global or func.hands_out:
+                return pos
+            (kind, width, digits, key_at, place, pid_at, sizes, sizes_at, strides, strides_at, flag, made_at,
+             args_at, call_at) = match.groups()  # fmt: skip
+            tag, kind = pairs[kind]
+            device, rest = places[place]
+            grad, hooks = pairs[flag]
+            a, b, c, d, e, f, g = _PUTS(key_at + pid_at + sizes_at + strides_at + made_at + args_at + call_at)
+            fresh = tag < a > kind and device < a > hooks and a < b < c < d < e < f < g
+            if width[0] != len(digits) or not fresh:
+                return pos
+            try:
+                maker, key = memo[hooks], digits.decode()
+                pid = (memo[tag], memo[kind], key, memo[device], *rest)
+            except KeyError:
+                return pos
+            if type(maker) is not Global or maker.hands_out:
+                return pos
+            offset, shape = offsets[sizes]
+            stride = pairs[strides]
+            func.called = maker.called = True
+            made = Call(maker, (), 0)
+            args = (persistent(pid), offset, shape, stride, grad, made)
+            stack[-1] = call = Call(func, args, 0, "dense")
+            memo[a], memo[b], memo[c], memo[d] = key, pid, shape, stride
+            memo[e], memo[f], memo[g] = made, args, call
+            self._state.objects += _OBJECTS
+            pos = self._next_name(match.end(), stack)
+            if pos == match.end():
+                break
+        return pos
+
+    def _next_name(self, pos: int, stack: list[Any]) -> int:
+        """Push a name, put into the memo, and a function from it, that stand before another two MARKs."""
+        data, memo = self._state.data, self._state.memo
+        if data[pos : pos + 1] != b"X":
+            return pos
+        end = pos + 5 + int.from_bytes(data[pos + 1 : pos + 5], "little")
+        tail = data[end : end + 9]
+        if len(tail) < 9 or tail[0] != 0x72 or tail[5] != 0x68 or tail[7:] != b"((" or tail[6] not in memo:
+            return pos
         try:
-            maker, key = memo[hooks], digits.decode()
-            pid = (memo[tag], memo[kind], key, memo[device], *rest)
-        except KeyError:
-            return False
-        if type(maker) is not Global or maker.hands_out:
-            return False
-        offset, shape = self._sizes[sizes]
-        stride = self._pairs[strides]
-        func.called = maker.called = True
-        made = Call(maker, (), 0)
-        args = (self._state.persistent(pid), offset, shape, stride, grad, made)
-        stack[-1] = call = Call(func, args, 0, "dense")
-        memo[a], memo[b], memo[c], memo[d] = key, pid, shape, stride
-        memo[e], memo[f], memo[g] = made, args, call
-        return True
+            name = str(data[pos + 5 : end], "utf-8", "surrogatepass")
+        except UnicodeDecodeError:
+            return pos
+        stack.append(name)
+        memo[int.from_bytes(tail[1:5], "little")] = name
+        stack.append(memo[tail[6]])
+        return end + 7

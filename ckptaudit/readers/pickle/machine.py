@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Any
 
 from ckptaudit.limits import Limits
-from ckptaudit.readers.pickle.dense import DENSE_OBJECTS, TENSOR, Dense
+from ckptaudit.readers.pickle.dense import Dense
 from ckptaudit.readers.pickle.opcodes import ARGUMENT_BYTES, COLD
 from ckptaudit.readers.pickle.state import State, underflow
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent, PickleError, Use
@@ -110,7 +110,7 @@ def _hot_loop(state: State, dense: Dense) -> bool:
     # in COLD. `pos` stays on the opcode until it is done, so that a fault points at it.
     data, memo, outer, pos = state.data, state.memo, state.outer, state.pos
     stack: Any = state.stack  # untyped: None while a handler owns it
-    objects = 0
+    objects, many = 0, state.objects + _SLICE
     try:
         for _ in repeat(None, _SLICE):
             opcode = data[pos]
@@ -129,14 +129,15 @@ def _hot_loop(state: State, dense: Dense) -> bool:
                 objects += 1
                 pos = end
             elif opcode == 0x28:  # MARK
-                match = TENSOR(data, pos) if stack and data[pos + 1] == 0x28 else None
-                if match is not None and dense.step(match, stack):
-                    objects += DENSE_OBJECTS
-                    pos = match.end()
-                else:
+                start = pos
+                if stack and data[pos + 1] == 0x28:
+                    pos = dense.run(pos, stack)
+                if pos == start:
                     outer.append(stack)
                     stack = []
                     pos += 1
+                elif state.objects > many:
+                    return False  # for a look at the limits
             elif opcode == 0x4B:  # BININT1
                 stack.append(data[pos + 1])
                 pos += 2
