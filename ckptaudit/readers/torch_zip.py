@@ -5,11 +5,14 @@ What torch.load makes of them stands in torch/serialization.py, `_load`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from ckptaudit.errors import UnreadableError
 from ckptaudit.model import Checkpoint
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
+from ckptaudit.readers.pickle.symbols import Persistent, PickleError
 from ckptaudit.readers.pickle.weights_only import accepted
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.records import Records
@@ -34,7 +37,7 @@ def read(probe: Probe) -> Checkpoint:
         raise UnreadableError(probe.source.path, "not a zip archive")
     draft = Draft(probe.source, FORMAT, probe.limits)
     records = Records(probe.archive)
-    pickled = records.pickle(draft, "data.pkl")
+    pickled = records.pickle(draft, "data.pkl", _storage)
     memory = Stored(draft, records.locator(draft, "data/"))
     reviver = Reviver(draft, memory)
     reviver.walk(pickled.value)
@@ -45,3 +48,10 @@ def read(probe: Probe) -> Checkpoint:
     records.report(draft)
     draft.weights_only = accepted(pickled, draft)
     return draft.finish()
+
+
+def _storage(pid: Any) -> Persistent:
+    # torch.load stops at any other persistent id.
+    if type(pid) is tuple and pid and pid[0] in ("storage", b"storage"):
+        return Persistent(pid)
+    raise PickleError("a persistent id that names no storage")

@@ -241,7 +241,6 @@ _WRITTEN: dict[str, bytes] = {
     "encode": a.call(a.name("_codecs", "encode"), a.text("é"), a.text("latin1")),
     "odd number of items": b"}(Nu",
     "a type of tensor": a.name("torch", "FloatTensor"),
-    "a call that fails": a.call(a.name("torch", "device"), a.text("no such device")),
     "module of a blocked name": a.name("sys", "path"),
 }
 

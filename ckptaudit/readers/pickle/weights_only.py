@@ -1,7 +1,8 @@
 """Would torch.load(weights_only=True) of torch 2.13 accept this pickle? And if not, what stands against it.
 
 torch's restricted unpickler (torch/_weights_only_unpickler.py) knows only the opcodes that torch.save
-writes, only the names of `policy.WEIGHTS_ONLY`, and changes only objects of its own types.
+writes, only the names of `policy.WEIGHTS_ONLY`, and changes only objects of its own types. Calls that it
+allows are taken to succeed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,11 @@ from ckptaudit.readers.pickle.policy import DTYPE_NAMES, WEIGHTS_ONLY, python3_n
 from ckptaudit.readers.pickle.symbols import Global
 
 _VALUES = DTYPE_NAMES | {"per_tensor_affine", "per_channel_affine", "per_tensor_symmetric"}
+# The device types that torch 2.13 can put a storage on, here or on another machine.
+_DEVICES = frozenset(
+    {"cpu", "cuda", "hip", "hpu", "ipu", "lazy", "maia", "meta", "mps", "mtia", "privateuseone", "ve"}
+    | {"vulkan", "xla", "xpu"}
+)
 _SETTABLE = frozenset({("collections", "OrderedDict"), ("collections", "Counter")})
 
 
@@ -25,8 +31,10 @@ _FATAL = frozenset(
 
 def accepted(pickled: Pickled, draft: Draft) -> bool:
     """Whether torch.load(weights_only=True) would return the object; `draft` holds what else is wrong."""
-    broken = any(problem.code in _FATAL for problem in draft.problems)
-    return not broken and next(obstacles(pickled), None) is None
+    if any(problem.code in _FATAL for problem in draft.problems):
+        return False
+    devices = {storage.device.partition(":")[0] for storage in draft.storages.values()}
+    return devices <= _DEVICES and next(obstacles(pickled), None) is None
 
 
 def obstacles(pickled: Pickled) -> Iterator[str]:
