@@ -14,8 +14,8 @@ from ckptaudit.summary import ties
 pytest.importorskip("torch", reason="the oracle is torch itself")
 pytest.importorskip("safetensors", reason="the oracle is safetensors itself")
 
-from fixtures import real  # noqa: E402
-from tests import oracle  # noqa: E402
+from fixtures import real
+from tests import oracle
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 NO_CHECKPOINT = {".py", ".md"}

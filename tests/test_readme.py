@@ -30,7 +30,7 @@ def _output(language: str, code: str) -> str:
     return done.stdout.decode("utf-8")
 
 
-@pytest.mark.parametrize(("language", "code", "text"), SHOWN.findall(README), ids=lambda part: part.strip()[:40])
+@pytest.mark.parametrize(("language", "code", "text"), SHOWN.findall(README), ids=lambda part: part[:40])
 def test_output_shown_is_the_output(language: str, code: str, text: str) -> None:
     assert _output(language, code) == text
 
@@ -40,7 +40,8 @@ def test_every_command_but_the_tests_shows_its_output() -> None:
 
 
 def test_two_commands_set_it_up() -> None:
-    setups = [line for block in BLOCK.findall(README) for line in block.splitlines() if "pip install" in line]
+    lines = [line for block in BLOCK.findall(README) for line in block.splitlines()]
+    setups = [line for line in lines if "pip install" in line]
     assert setups == ["pip install . && ckptaudit inspect fixtures/mlp.params", "pip install tox && tox"]
 
 

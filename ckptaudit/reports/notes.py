@@ -10,6 +10,7 @@ from ckptaudit.summary import Group, Totals, alias_name, members
 from ckptaudit.text import clip, dotted, grouped, listing, percent, plural, safe, short, size, value
 
 MOST = 20  # lines of one kind
+_FEW = 6  # names in one line
 
 _ROLES = {
     "model": "a model",
@@ -59,8 +60,12 @@ def counted(checkpoint: Checkpoint, totals: Totals, groups: tuple[Group, ...]) -
     return "   ".join(fact for fact in facts if fact)
 
 
+def _brief(number: int) -> str:
+    return short(number) if number >= 1_000_000 else grouped(number)
+
+
 def _in_short(totals: Totals) -> str:
-    untied = f"{short(totals.untied)} if untied" if totals.untied != totals.parameters else ""
+    untied = f"{_brief(totals.untied)} if untied" if totals.untied != totals.parameters else ""
     brief = short(totals.parameters) if totals.parameters >= 1_000_000 else ""
     inside = ", ".join(words for words in (brief, untied) if words)
     return f" ({inside})" if inside else ""
@@ -155,7 +160,7 @@ def _path(path: Path) -> str:
 
 def _ties(checkpoint: Checkpoint, groups: tuple[Group, ...], totals: Totals) -> Iterator[str]:
     names = alias_name(checkpoint)
-    untied = f" ({short(totals.untied)} if untied)" if totals.untied != totals.parameters else ""
+    untied = f" ({_brief(totals.untied)} if untied)" if totals.untied != totals.parameters else ""
     whole: dict[tuple[str, ...], list[str]] = {}
     for group in groups:
         parts = [name.rpartition(".") for name in names(group)]
@@ -224,7 +229,24 @@ def _confirmed(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str
     if chosen is not None and _has_classes(chosen):
         yield "the classes of modules, by name: their code is not in the file"
     if checkpoint.weights_only is not None and checkpoint.format != "safetensors":
-        yield f"torch.load(weights_only=True) {'accepts' if checkpoint.weights_only else 'refuses'} this file"
+        yield f"torch.load(weights_only=True) {_verdict(checkpoint)}"
+
+
+def _verdict(checkpoint: Checkpoint) -> str:
+    """What torch's restricted loader does with the file, and the names it would have to allow."""
+    if checkpoint.weights_only:
+        return "accepts this file"
+    from ckptaudit.readers.pickle.policy import accepted_by_torch
+
+    names = [
+        safe(f"{found.module}.{found.name}")
+        for found in checkpoint.globals
+        if not accepted_by_torch(found.module, found.name)
+    ]
+    if not names:
+        return "refuses this file"
+    more = f" and {grouped(len(names) - _FEW)} more (--format json)" if len(names) > _FEW else ""
+    return f"refuses this file, by default: it does not allow {', '.join(names[:_FEW])}{more}"
 
 
 def _unknown(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:

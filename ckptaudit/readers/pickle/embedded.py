@@ -31,7 +31,7 @@ def is_embedded(value: object) -> bool:
 
 
 def read_embedded(draft: Draft, call: Call, number: int) -> Storage:
-    """The storage in the bytes, of a file whose other contents `follow` has told. TensorError where there is none."""
+    """The storage in the bytes; what else is in them is told by `follow`. TensorError where there is none."""
     raw = _raw(call)
     if raw is None:
         raise TensorError("a pickled storage without its bytes")

@@ -16,7 +16,8 @@ from ckptaudit.readers.pickle.symbols import PickleError
 _STRTOL = re.compile(rb"[ \t\v\f\r]*([+-]?)(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)")
 _LONG_BITS = 63
 _ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[0-7]{1,3}|[^x])", re.DOTALL)
-_ESCAPED = dict(zip(b"\n\\'\"abfnrtv", [b"", b"\\", b"'", b'"', b"\a", b"\b", b"\f", b"\n", b"\r", b"\t", b"\v"], strict=True))  # fmt: skip
+_ESCAPED = {ord("\n"): b"", **{ord(char): char.encode() for char in "\\'\""}}
+_ESCAPED |= dict(zip(b"abfnrtv", (b"\a", b"\b", b"\f", b"\n", b"\r", b"\t", b"\v"), strict=True))
 
 
 def counted(width: int, *, signed: bool = False) -> Callable[[State], bytes]:

@@ -63,9 +63,9 @@ WEIGHTS_ONLY: Final[dict[str, frozenset[str]]] = {
 
 # torch.nn.Module classes by the file of torch.nn.modules that defines them.
 _NN_MODULES: Final[dict[str, str]] = {
-    "activation": "CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid LogSoftmax"
-    " Mish MultiheadAttention PReLU RReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin Softplus"
-    " Softshrink Softsign Tanh Tanhshrink Threshold",
+    "activation": "CELU ELU GELU GLU Hardshrink Hardsigmoid Hardswish Hardtanh LeakyReLU LogSigmoid"
+    " LogSoftmax Mish MultiheadAttention PReLU RReLU ReLU ReLU6 SELU SiLU Sigmoid Softmax Softmax2d Softmin"
+    " Softplus Softshrink Softsign Tanh Tanhshrink Threshold",
     "adaptive": "AdaptiveLogSoftmaxWithLoss",
     "batchnorm": "BatchNorm1d BatchNorm2d BatchNorm3d LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d"
     " SyncBatchNorm _BatchNorm _NormBase",
@@ -162,8 +162,10 @@ _INERT: Final[dict[str, str]] = {
     "torch.distributed.tensor.placement_types": "Partial Replicate Shard",
     "torch.jit._pickle": "build_boollist build_doublelist build_intlist build_tensor_from_id build_tensorlist"
     " restore_type_tag",
-    "torch.nn.functional": "celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax logsigmoid"
-    " mish relu relu6 relu_ selu sigmoid silu softmax softplus softsign tanh cross_entropy mse_loss nll_loss",
+    "torch.nn.functional": "celu elu gelu glu hardsigmoid hardswish hardtanh leaky_relu log_softmax"
+    " logsigmoid mish relu relu6 relu_ selu sigmoid silu softmax softplus softsign tanh cross_entropy"
+    " mse_loss"
+    " nll_loss",
     "torch.nn.parameter": "Buffer UninitializedBuffer UninitializedParameter",
     "torch.nn.utils.spectral_norm": "SpectralNorm SpectralNormLoadStateDictPreHook SpectralNormStateDictHook",
     "torch.nn.utils.weight_norm": "WeightNorm",
@@ -203,15 +205,16 @@ KNOWN: Final = _union()
 
 # Modules that reach processes, files, networks, other code or the interpreter itself.
 _DANGEROUS_MODULES: Final = _names(
-    "os posix nt ntpath posixpath subprocess _posixsubprocess sys shutil socket _socket ssl http urllib urllib2"
-    " requests httpx aiohttp ftplib smtplib telnetlib poplib imaplib nntplib webbrowser socketserver xmlrpc"
-    " ctypes _ctypes cffi importlib _frozen_importlib _frozen_importlib_external imp runpy pkgutil zipimport"
-    " code codeop pdb bdb trace timeit cProfile _lsprof profile doctest pty tty platform multiprocessing"
-    " _multiprocessing threading _thread asyncio concurrent signal _signal tempfile pickle _pickle cPickle"
-    " pickletools dill cloudpickle joblib marshal shelve dbm sqlite3 operator _operator inspect gc atexit"
-    " site venv ensurepip pip distutils setuptools pydoc idlelib lib2to3 logging linecache fileinput glob"
-    " io _io codecs mmap resource faulthandler tracemalloc weakref _weakref builtins types functools itertools"
-    " uuid test unittest rlcompleter cmd commands sched nturl2path aifc compileall py_compile"
+    "os posix nt ntpath posixpath subprocess _posixsubprocess sys shutil socket _socket ssl http urllib"
+    " urllib2 requests httpx aiohttp ftplib smtplib telnetlib poplib imaplib nntplib webbrowser socketserver"
+    " xmlrpc ctypes _ctypes cffi importlib _frozen_importlib _frozen_importlib_external imp runpy pkgutil"
+    " zipimport code codeop pdb bdb trace timeit cProfile _lsprof profile doctest pty tty platform"
+    " multiprocessing _multiprocessing threading _thread asyncio concurrent signal _signal tempfile pickle"
+    " _pickle"
+    " cPickle pickletools dill cloudpickle joblib marshal shelve dbm sqlite3 operator _operator inspect gc"
+    " atexit site venv ensurepip pip distutils setuptools pydoc idlelib lib2to3 logging linecache fileinput"
+    " glob io _io codecs mmap resource faulthandler tracemalloc weakref _weakref builtins types functools"
+    " itertools uuid test unittest rlcompleter cmd commands sched nturl2path aifc compileall py_compile"
     " mailcap crypt ast symtable _aix_support _osx_support _pyrepl"
 )
 _DANGEROUS_PREFIXES: Final = (
@@ -272,6 +275,12 @@ _CALL_BACK: Final = frozenset(
 def calls_back(module: str, name: str) -> bool:
     """Whether `module.name` may call what it is given: some known functions do, all unknown ones may."""
     return (module, name) in _CALL_BACK or verdict(module, name) != "known"
+
+
+def accepted_by_torch(module: str, name: str) -> bool:
+    """Whether torch.load(weights_only=True) imports the name without being told to allow it."""
+    module, name = python3_name(module, name)
+    return name in WEIGHTS_ONLY.get(module, ())
 
 
 def verdict(module: str, name: str) -> Verdict:

@@ -16,9 +16,9 @@ Use = Literal[How, "build", "build_none", "setitems", "append"]
 class Global:
     """A name that the pickle would import. One instance a name, as an import gives one object.
 
-    `position` and `width` are the first opcode that names it; `called` says whether the pickle calls it,
-    or changes it in place, which can run code just as well; `hands_out` that its result is another name, and `calls_back` that it may
-    call what it is given.
+    `position` and `width` are the first opcode that names it; `called` says whether the pickle calls it, or
+    changes it in place, which can run code just as well; `hands_out` that its result is another name, and
+    `calls_back` that it may call what it is given.
     """
 
     __slots__ = ("called", "calls_back", "hands_out", "module", "name", "position", "width")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.machine import Pickled
-from ckptaudit.readers.pickle.policy import DTYPE_NAMES, WEIGHTS_ONLY, python3_name
+from ckptaudit.readers.pickle.policy import DTYPE_NAMES, WEIGHTS_ONLY, accepted_by_torch
 from ckptaudit.readers.pickle.symbols import Global
 
 _VALUES = DTYPE_NAMES | {"per_tensor_affine", "per_channel_affine", "per_tensor_symmetric"}
@@ -42,11 +42,10 @@ def obstacles(pickled: Pickled) -> Iterator[str]:
     if pickled.fault is not None:
         yield pickled.fault.reason
     for found in pickled.globals:
-        module, name = python3_name(found.module, found.name)
-        if name not in WEIGHTS_ONLY.get(module, ()):
-            yield f"{module}.{name}"
+        if not accepted_by_torch(found.module, found.name):
+            yield f"{found.module}.{found.name}"
         if found.called and found.module == "torch" and found.name in _VALUES:
-            yield f"{module}.{name} is called, and is no function"
+            yield f"torch.{found.name} is called, and is no function"
     for opcode in sorted(pickled.rare):
         yield f"opcode 0x{opcode:02x}"
     for use, func in pickled.uses:
