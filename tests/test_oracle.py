@@ -31,7 +31,7 @@ def _fixtures() -> list[Path]:
 
 def _real() -> list[Any]:
     paths = [path for path in real.paths() if path.suffix != ".onnx"]
-    return paths or [pytest.param(None, marks=pytest.mark.skip(reason="offline: no wheel could be fetched"))]
+    return paths or [pytest.param(None, marks=pytest.mark.skip(reason="no real checkpoints: python fixtures/real.py fetches them, online"))]
 
 
 def _seen(tensor: TensorMeta, device: str | None) -> tuple[Any, ...]:
