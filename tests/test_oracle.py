@@ -31,7 +31,8 @@ def _fixtures() -> list[Path]:
 
 def _real() -> list[Any]:
     paths = [path for path in real.paths() if path.suffix != ".onnx"]
-    return paths or [pytest.param(None, marks=pytest.mark.skip(reason="no real checkpoints: python fixtures/real.py fetches them, online"))]
+    missing = pytest.mark.skip(reason="no real checkpoints: python fixtures/real.py fetches them, online")
+    return paths or [pytest.param(None, marks=missing)]
 
 
 def _seen(tensor: TensorMeta, device: str | None) -> tuple[Any, ...]:
