@@ -64,6 +64,11 @@ DTYPE_BITS: Final[Mapping[str, int]] = MappingProxyType(
 )
 
 
+def bytes_of(dtype: str, shape: tuple[int, ...] | None) -> int:
+    """Bytes of the elements of a tensor; 0 without a shape, and for a dtype that is not known."""
+    return 0 if shape is None else prod(shape) * DTYPE_BITS.get(dtype, 0) // 8
+
+
 class Span(NamedTuple):
     """Where bytes lie: `nbytes` bytes of `file` from byte `start`."""
 
@@ -110,7 +115,7 @@ class TensorMeta(NamedTuple):
     @property
     def nbytes(self) -> int:
         """Bytes of the elements themselves, whatever the storage behind them weighs."""
-        return self.numel * DTYPE_BITS.get(self.dtype, 0) // 8
+        return bytes_of(self.dtype, self.shape)
 
 
 class ModuleMeta(NamedTuple):

@@ -12,7 +12,7 @@ from math import prod
 from operator import itemgetter
 
 from ckptaudit.errors import SelectionError
-from ckptaudit.model import DTYPE_BITS, Checkpoint, Path, Role, StateDict, Storage, TensorMeta
+from ckptaudit.model import DTYPE_BITS, Checkpoint, Path, Role, StateDict, Storage, TensorMeta, bytes_of
 from ckptaudit.text import dotted, listing
 
 Group = tuple[TensorMeta, ...]
@@ -26,8 +26,8 @@ _DTYPE_AND_SHAPE = itemgetter(*map(TensorMeta._fields.index, ("dtype", "shape"))
 # Names under which training scripts keep the model beside other state dicts.
 MODEL_NAMES = ("model", "state_dict", "model_state_dict", "module", "net", "network", "params", "model_state")
 
-# Statistics that BatchNorm and InstanceNorm track: in a state dict, yet no parameters.
-RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+# What BatchNorm, InstanceNorm and AveragedModel track: in a state dict, yet no parameters.
+RUNNING_STATISTICS = ("running_mean", "running_var", "num_batches_tracked", "n_averaged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +105,16 @@ def _runs(rows: Iterable[tuple[tuple[bool, str], int, int, int, TensorMeta]]) ->
 
 def _contested(checkpoint: Checkpoint) -> list[TensorMeta]:
     """Tensors whose storage a second tensor views, or whose bytes in the file a second storage claims."""
-    views = Counter(map(_STORAGE, checkpoint.tensors.values()))
-    contested = {storage for storage, count in views.items() if count > 1}
-    spans = sorted(
-        (span.file, span.start, span.start + nbytes, name)
+    viewed = list(map(_STORAGE, checkpoint.tensors.values()))
+    contested: set[str] = set()
+    if len(set(viewed)) < len(viewed):
+        contested = {storage for storage, count in Counter(viewed).items() if count > 1}
+    spans = [
+        (span[0], span[1], span[1] + nbytes, name)
         for name, _, _, nbytes, span in checkpoint.storages.values()
         if span is not None and nbytes > 0
-    )
+    ]
+    spans.sort()
     file, end, last = "", 0, ""
     for here, start, stop, name in spans:
         if here == file and start < end:
@@ -180,8 +183,15 @@ def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
     found = members(checkpoint)
     roles = {state_dict.root: state_dict.role for state_dict in checkpoint.state_dicts}
     sizes: dict[tuple[int, ...] | None, int] = {None: 0}
+    typed = {
+        known.root
+        for known in checkpoint.state_dicts
+        if any(module.cls is not None for module in known.modules.values())
+    }
     for role in ("model", "other", "ema"):
-        rows = [tensor for root, group in found.items() if _role(roles, root) == role for tensor in group]
+        rows = [
+            row for root in found if _role(roles, root) == role for row in _could_train(found, typed, root)
+        ]
         if rows:
             sizes |= {shape: prod(shape) for shape in set(map(_SHAPE, rows)) if shape is not None}
             return {
@@ -190,6 +200,14 @@ def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
                 if kind != "buffer" and not (key.endswith(RUNNING_STATISTICS) and _is_statistic(key))
             }
     return {}
+
+
+def _could_train(
+    found: Mapping[Path | None, list[TensorMeta]], typed: set[Path], root: Path | None
+) -> list[TensorMeta]:
+    # Where modules are known, so are their parameters: a plain attribute is none.
+    rows = found[root]
+    return [row for row in rows if row.kind != "tensor"] if root in typed else rows
 
 
 def _role(roles: Mapping[Path, Role], root: Path | None) -> Role:
@@ -205,15 +223,13 @@ def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> T
     counts = _untied(checkpoint)
     repeats = _repeats(counts, ties(checkpoint) if groups is None else groups)
     untied = sum(counts.values())
-    tensors = checkpoint.tensors.values()
-    kinds = dict(zip(map(_DTYPE_AND_SHAPE, tensors), tensors, strict=True))
-    times = Counter(map(_DTYPE_AND_SHAPE, tensors))
+    kinds = Counter(map(_DTYPE_AND_SHAPE, checkpoint.tensors.values()))
     return Totals(
         tensors=len(checkpoint.tensors),
         storages=len(checkpoint.storages),
         parameters=untied - sum(counts[path] for path in repeats),
         untied=untied,
-        bytes_tensors=sum(times[kind] * tensor.nbytes for kind, tensor in kinds.items()),
+        bytes_tensors=sum(count * bytes_of(*kind) for kind, count in kinds.items()),
         bytes_storages=sum(map(_NBYTES, checkpoint.storages.values())),
     )
 

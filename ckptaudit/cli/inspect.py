@@ -97,6 +97,8 @@ def _inspect(path: str, request: Request) -> int:
             _show(checkpoint, request)
         except BrokenPipeError:
             _hush()
+        except OSError as error:
+            return _unwritten(error)
         return _code(checkpoint)
     except CkptAuditError as error:
         return _refuse(path, request, str(error), error)
@@ -162,6 +164,16 @@ def _refuse(path: str, request: Request, told: str, error: CkptAuditError | None
             sys.stdout.flush()
         except BrokenPipeError:
             _hush()
+        except OSError as error:
+            return _unwritten(error)
+    return NOT_AUDITED
+
+
+def _unwritten(error: OSError) -> int:
+    """A full disk, say: no fault of the file's, and none of ours."""
+    _hush()
+    with suppress(OSError):
+        click.echo(f"error: the output could not be written: {error.strerror or error}", err=True)
     return NOT_AUDITED
 
 

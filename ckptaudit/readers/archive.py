@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import zlib
+from operator import itemgetter
 from struct import Struct
 
 from ckptaudit.errors import UnreadableError
@@ -28,6 +29,7 @@ _MAX_COMMENT = 65_535
 _ENCRYPTED = 1
 STORED, DEFLATED = 0, 8
 _MARKS = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)  # any of these may lead out of the folder
+_NAME = itemgetter(Member._fields.index("name"))
 _new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
 
@@ -51,40 +53,37 @@ class Archive:
                 raise
             self.cut_off = True
             self.problems.append(Problem("malformed-file", f"{error.where}: {error.reason}", incomplete=True))
-        self.by_name = {member.name: member for member in reversed(self.members)}
-        self._folded: dict[str, Member] = {}
+        self.names = list(map(_NAME, self.members))
+        self.by_name = dict(zip(reversed(self.names), reversed(self.members), strict=True))
         self._note_names()
 
     def find(self, name: str) -> Member | None:
         """The first member of that name, ASCII case aside: so does torch look members up."""
-        found = self.by_name.get(name)
-        if found is None and not self._folded:
-            self._folded = {member.name.lower(): member for member in reversed(self.members)}
-        return found or self._folded.get(name.lower())
+        return self.by_name.get(name) or self._folded.get(name.lower())
 
     def span_of(self, member: Member) -> Span | None:
         """Where the member's bytes lie; None, with a problem noted, where the file has no such place."""
-        raw = member.name.encode("utf-8", "surrogateescape")
-        header = self.source.read(member.header, 30 + len(raw))
+        name, listed, marked, _, packed, _, at = member  # at once: a large archive asks for each of 20,000
+        source = self.source
+        raw = name.encode("utf-8", "surrogateescape")
+        header = source.read(at, 30 + len(raw))
         if len(header) < 30 or not header.startswith(b"PK\x03\x04"):
-            self.problem(
-                "malformed-file", f"no local header for {few([member.name])} at byte {member.header}"
-            )
+            self.problem("malformed-file", f"no local header for {few([name])} at byte {at}")
             return None
         flags, method, name_size, extra_size = _LOCAL(header)
-        start = member.header + 30 + name_size + extra_size
-        if start + member.packed > self.source.size:
+        start = at + 30 + name_size + extra_size
+        if start + packed > source.size:
             self.problem(
                 "malformed-file",
-                f"{few([member.name])} would end at byte {start + member.packed}, the file ends at {self.source.size}",
-                Span(self.source.path, start, max(0, self.source.size - start)),
+                f"{few([name])} would end at byte {start + packed}, the file ends at {source.size}",
+                Span(source.path, start, max(0, source.size - start)),
             )
             return None
-        if method != member.method or (flags ^ member.flags) & _ENCRYPTED:
+        if method != listed or (flags ^ marked) & _ENCRYPTED:
             self._disagree(member, f"method {method} and flags {flags:#x}, other")
         elif header[30:] != raw or name_size != len(raw):
             self._disagree(member, "another name")
-        return _new(Span, (self.source.path, start, member.packed))
+        return _new(Span, (source.path, start, packed))
 
     def read(self, member: Member, cap: int) -> bytes:
         """The member's bytes, inflated.
@@ -211,20 +210,27 @@ class Archive:
         return members
 
     def _note_names(self) -> None:
-        names = [member.name for member in self.members]
-        twofold = [each.name for each in self.members if each.method == STORED and each.packed != each.nbytes]
+        names = self.names
+        twofold = [
+            name
+            for name, method, _, _, packed, nbytes, _ in self.members
+            if method == STORED and packed != nbytes
+        ]
         if twofold:
             self.problem("malformed-file", f"{few(twofold)} is stored as it is, and has two sizes")
-        if len({name.lower() for name in names}) < len(names):
+        text = "\n".join(names)
+        if text == text.lower():
+            self._folded = self.by_name
+        else:
+            self._folded = {member.name.lower(): member for member in reversed(self.members)}
+        if len(self._folded) < len(names):
             seen: set[str] = set()
             clashes = [name for name in names if name.lower() in seen or seen.add(name.lower())]  # type: ignore[func-returns-value]
             self.problem(
                 "ambiguous-format",
                 f"{few(clashes)} stands in the archive twice, letter case aside: which one counts, loaders differ",
             )
-        unsafe = (
-            [name for name in names if _leaves_its_folder(name)] if _MARKS.search("\n".join(names)) else []
-        )
+        unsafe = [name for name in names if _leaves_its_folder(name)] if _MARKS.search(text) else []
         if unsafe:
             self.problem(
                 "unsafe-member-name", f"{few(unsafe)} would be written outside the folder when unpacked"

@@ -87,20 +87,22 @@ class Records:
         archive, by_name, used, prefix = self.archive, self.archive.by_name, self.used, self.root + folder
 
         def locate(key: str, nbytes: int) -> Span | None:
-            member = by_name.get(prefix + key) or archive.find(prefix + key)
+            name = prefix + key
+            member = by_name.get(name) or archive.find(name)
             if member is None and not archive.cut_off:
                 raise TensorError(f"no record {few([folder + key])}")
-            if member is None or (member.nbytes != nbytes and archive.cut_off):
+            if member is None or (archive.cut_off and member.nbytes != nbytes):
                 return None
-            used.add(member.name)
+            found, method, _, _, _, found_nbytes, _ = member
+            used.add(found)
             span = archive.span_of(member)
-            if member.nbytes != nbytes:
+            if found_nbytes != nbytes:
                 draft.problem(
                     "storage-size-mismatch",
-                    f"record {few([folder + key])} should have {nbytes:,} bytes and has {member.nbytes:,}",
+                    f"record {few([folder + key])} should have {nbytes:,} bytes and has {found_nbytes:,}",
                     span,
                 )
-            return span if member.method == STORED else None
+            return span if method == STORED else None
 
         return locate
 
@@ -125,7 +127,7 @@ class Records:
 
     def check_root(self, draft: Draft) -> None:
         """Note members outside the root folder, for which torch.load refuses an archive."""
-        strays = [each.name for each in self.archive.members if not each.name.startswith(self.root)]
+        strays = [name for name in self.archive.names if not name.startswith(self.root)]
         if strays:
             draft.problem(
                 "malformed-file",
@@ -135,7 +137,7 @@ class Records:
     def report(self, draft: Draft) -> None:
         """Hand over what is wrong with the container, and look into members that nothing refers to."""
         budget = draft.limits.inflated_bytes
-        for member in self.archive.members:
-            if member.name not in self.used and member.nbytes:
+        for name, member in zip(self.archive.names, self.archive.members, strict=True):
+            if name not in self.used and member.nbytes:
                 budget -= hidden.look_into(draft, self.archive, member, budget)
         draft.problems += self.archive.problems

@@ -9,13 +9,17 @@ from ckptaudit.model import ModuleMeta, Path, Role, StateDict
 from ckptaudit.readers.draft import Draft
 
 _EMA = re.compile(r"(^|[_.\-])(ema|swa|averaged?|shadow)($|[_.\-])|_ema|ema_", re.IGNORECASE)
-_OPTIMIZER = re.compile(r"optim", re.IGNORECASE)
+_OPTIMIZER = re.compile(
+    r"(^|[_.\-])(optim|optims|optimizers?|optimisers?|opt|opt_g|opt_d)($|[_.\-])", re.IGNORECASE
+)
 # The names that torch.nn's own modules give their tensors: a mapping that uses one is a state dict.
 _PARAMETER_NAMES = frozenset(
     {"weight", "bias", "weight_g", "weight_v", "in_proj_weight", "in_proj_bias", "weight_ih", "weight_hh"}
     | {"weight_ih_l0", "weight_hh_l0", "running_mean", "running_var", "num_batches_tracked"}
 )
+_new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
+_PART_OF_NAME = re.compile(r"[\w -]+").fullmatch
 _LONG_KEY, _DEEPEST = 1000, 100
 _LONGEST, _PART = 65_536, 100  # characters of a joined name, and of a part where it is longer
 
@@ -44,17 +48,17 @@ class Roots:
 
     def take(self, path: Path, owner: Path | None) -> str:
         """Count the tensor at `path` to its state dict; the name that it has there."""
-        root = path[:-1]
-        name = path[-1] if path else ""
+        root = path[:-1] if owner is None else owner
         if owner is not None:
-            root, name = owner, dotted(path[len(owner) :])
-        elif root not in self._versions:
-            root, name = (), dotted(path)
-        key = name if type(name) is str else str(name)
-        if root in self._keys:
-            self._keys[root].append(key)
+            key = dotted(path[len(owner) :])
+        elif path and root in self._versions:
+            key = str(path[-1])
         else:
-            self._keys[root] = [key]
+            root, key = (), dotted(path)
+        keys = self._keys.get(root)
+        if keys is None:
+            keys = self._keys[root] = []
+        keys.append(key)
         return key
 
     def settle(self) -> None:
@@ -74,10 +78,14 @@ class Roots:
         if root in self._optimizers or _OPTIMIZER.search(names):
             return "optimizer"
         certain = root in self._modules or bool(self._versions.get(root))
-        named = root in self._versions and any(_is_parameter_name(key) for key in keys)
-        if not certain and (holds_others or not named):
+        named = root in self._versions and any(self._is_parameter((*root, key)) for key in keys)
+        if (not certain and (holds_others or not named)) or (root and not keys):
             return "other"
         return "ema" if _EMA.search(names) else "model"
+
+    def _is_parameter(self, path: Path) -> bool:
+        tensor = self._draft.tensors.get(path)
+        return tensor is not None and tensor.shape != () and _is_parameter_name(str(path[-1]))
 
 
 def dotted(path: Path) -> str:
@@ -97,7 +105,11 @@ def _ancestors(roots: Iterable[Path]) -> set[Path]:
 
 
 def _is_parameter_name(key: str) -> bool:
-    return "." in key or key in _PARAMETER_NAMES
+    """Whether a module could call a tensor so: `weight`, or `layer.0.gain`, but no file name and no number."""
+    *above, own = key.split(".", _DEEPEST)
+    if own in _PARAMETER_NAMES:
+        return True
+    return own.isidentifier() and bool(above) and all(map(_PART_OF_NAME, above))
 
 
 def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[str, ModuleMeta]:
@@ -105,18 +117,17 @@ def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[
 
     A module without tensors is only known from `_metadata`; safetensors has none.
     """
-    modules = {name: ModuleMeta(name, version=version) for name, version in versions.items()}
+    modules = {
+        name: _new(ModuleMeta, (name, None, None, None, version)) for name, version in versions.items()
+    }
     modules.setdefault("", ModuleMeta(""))
     for key in keys:
-        if len(key) > _LONG_KEY and key.count(".") > _DEEPEST:
-            continue  # a name made to be taken apart forever
         prefix = key.rpartition(".")[0]
-        if prefix in modules:
-            continue
-        missing = []
-        while prefix not in modules:
+        if prefix in modules or (len(key) > _LONG_KEY and key.count(".") > _DEEPEST):
+            continue  # known, or a name made to be taken apart forever
+        missing = [prefix]
+        while (prefix := prefix.rpartition(".")[0]) not in modules:
             missing.append(prefix)
-            prefix = prefix.rpartition(".")[0]
         for name in reversed(missing):
-            modules[name] = tuple.__new__(ModuleMeta, (name, None, None, None, None))
+            modules[name] = _new(ModuleMeta, (name, None, None, None, None))
     return modules

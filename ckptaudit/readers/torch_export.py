@@ -9,6 +9,7 @@ older zips, torch/export/__init__.py (`load`). Loading one also unpickles the sa
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -32,6 +33,16 @@ _OLD_PROGRAM: Final = "serialized_exported_program.json"
 _OLD_STATE: Final = ("serialized_state_dict.pt", "serialized_state_dict.json")
 _OLD_CONSTANTS: Final = ("serialized_constants.pt", "serialized_constants.json")
 _OLD_INPUTS: Final = ("serialized_example_inputs.pt",)
+
+# Symbolic sizes, and what they are made of: numbers, sympy's and torch's functions of them, and symbols, whose
+# names and assumptions are the only things that stand in quotes.
+_ARITHMETIC = re.compile(
+    r"(?>[\d\s+\-*/%(),.<>=&|~!]|Symbol\('[A-Za-z]\w*+'|(?:positive|integer|nonnegative|real)=True"
+    r"|[su]\d++|u?zuf\d++"
+    r"|Integer|Rational|Float|Add|Mul|Pow|Mod|PythonMod|FloorDiv|CleanDiv|CeilDiv|CeilToInt|FloorToInt|IntTrueDiv"
+    r"|FloatTrueDiv|ToFloat|TruncToInt|RoundToInt|Max|Min|Abs|Eq|Ne|Lt|Le|Gt|Ge|And|Or|Not|true|false|True|False"
+    r"|Piecewise|Where|LShift|RShift|PowByNatural|FloatPow|ModularIndexing|Identity|oo|int_oo|floor|ceiling)*+"
+)
 
 
 def sniff(probe: Probe) -> bool:
@@ -193,7 +204,9 @@ class _Reader:
                 return None
             self._json_left -= member.nbytes
             text = self._records.archive.read(member, member.nbytes).decode("utf-8", "surrogateescape")
-            return parse_json(draft.source.path, text, draft.limits, where=where)[0]
+            document = parse_json(draft.source.path, text, draft.limits, where=where)[0]
+            self._check_expressions(document, where)
+            return document
         except json.JSONDecodeError as error:
             draft.problem(
                 "malformed-file", f"{where}: {error.msg} at character {error.pos:,}", incomplete=True
@@ -202,6 +215,23 @@ class _Reader:
             code = "limit-reached" if "the limit" in error.reason else "malformed-file"
             draft.problem(code, f"{where}: {error.reason}", incomplete=True)
         return None
+
+    def _check_expressions(self, document: Any, where: str) -> None:
+        """Note sizes that are no arithmetic: torch.export.load hands them to sympify, which evaluates them."""
+        odd: list[str] = []
+        todo = [document]
+        while todo:
+            part = todo.pop()
+            if isinstance(part, dict):
+                found = part.get("expr_str")
+                if isinstance(found, str) and not _ARITHMETIC.fullmatch(found):
+                    odd.append(found)
+                todo.extend(part.values())
+            elif isinstance(part, list):
+                todo.extend(part)
+        if odd:
+            told = f"{where}: torch.export.load would evaluate {few(odd)} as code"
+            self._draft.problem("code-in-expression", told)
 
     def _read_setting(self, name: str) -> None:
         member = self._records.find(name)

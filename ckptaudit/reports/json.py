@@ -144,15 +144,15 @@ def _sizes(sizes: tuple[int, ...] | None) -> str:
 
 
 def _storages(checkpoint: Checkpoint) -> Iterator[str]:
-    files: dict[str, str] = {}
+    files: dict[str | None, str] = {}
     for name, _, device, nbytes, span in checkpoint.storages.values():
-        place = '"file":null,"start":null}'
-        if span is not None:
-            file = files.get(span.file)
-            if file is None:
-                file = files[span.file] = quoted(span.file)
-            place = f'"file":{file},"start":{span.start}}}'
-        yield f'{{"id":{quoted(name)},"nbytes":{nbytes},"device":{quoted(device)},{place}'
+        path, start, _ = span or (None, "null", 0)
+        file = files.get(path)
+        if file is None:
+            file = files[path] = _value(path)
+        yield (
+            f'{{"id":{quoted(name)},"nbytes":{nbytes},"device":{quoted(device)},"file":{file},"start":{start}}}'
+        )
 
 
 def _modules(checkpoint: Checkpoint) -> Iterator[str]:
@@ -167,14 +167,14 @@ def _modules(checkpoint: Checkpoint) -> Iterator[str]:
 
 
 def _module(path: str, module: ModuleMeta) -> str:
-    if module.cls is None and module.config is None and module.training is None:
+    _, cls, settings, training, _ = module
+    if cls is None and settings is None and training is None:
         return f'{{"path":{quoted(path)},{_NAME_ALONE}'
-    known = module.cls is not None and module.cls.startswith("torch.nn.modules.")
-    layer = module.cls.rpartition(".")[2] if module.cls and known else None
-    config = "null" if module.config is None else _value(module.config)
+    layer = cls.rpartition(".")[2] if cls is not None and cls.startswith("torch.nn.modules.") else None
+    config = "null" if settings is None else _value(settings)
     return (
-        f'{{"path":{quoted(path)},"class":{_value(module.cls)},"config":{config},'
-        f'"training":{_value(module.training)},"layer":{_value(layer)},'
+        f'{{"path":{quoted(path)},"class":{_value(cls)},"config":{config},'
+        f'"training":{_value(training)},"layer":{_value(layer)},'
         f'"confidence":{_value("certain" if layer else None)},"alternatives":[]}}'
     )
 

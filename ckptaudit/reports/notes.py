@@ -141,12 +141,12 @@ def _root(state_dict: StateDict) -> str:
 
 
 def _others(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:
-    held, settings = members(checkpoint), _settings(checkpoint)
+    held, settings = members(checkpoint), Counter(_settings(checkpoint).values())
     for found in checkpoint.state_dicts:
         if found is not chosen and (chosen is not None or found.role == "optimizer"):
             tensors = held[found.root]
             weight = size(sum(tensor.nbytes for tensor in tensors))
-            set_up = sum(root == found.root for root in settings.values())
+            set_up = settings[found.root]
             facts = [plural(len(tensors), "tensor"), weight, *([plural(set_up, "setting")] if set_up else [])]
             yield f"{_root(found)}  {', '.join(facts)}: {_ROLES[found.role]}"
     if chosen is not None and None in held:
@@ -208,8 +208,14 @@ def _extras(checkpoint: Checkpoint) -> Iterator[str]:
 
 def _settings(checkpoint: Checkpoint) -> dict[Path, Path]:
     """The extras that are settings of an optimizer, with the root of that."""
-    roots = [found.root for found in checkpoint.state_dicts if found.role == "optimizer"]
-    return {path: root for path in checkpoint.extras for root in roots if path[: len(root)] == root}
+    roots = {found.root for found in checkpoint.state_dicts if found.role == "optimizer"}
+    lengths = {len(root) for root in roots}
+    return {
+        path: path[:length]
+        for path in checkpoint.extras
+        for length in lengths
+        if length <= len(path) and path[:length] in roots
+    }
 
 
 def _metadata(checkpoint: Checkpoint) -> Iterator[str]:

@@ -128,7 +128,7 @@ def test_dotted_names_do_not_hide(module: str, name: str) -> None:
 
 
 def test_a_name_of_many_dots_is_judged() -> None:
-    assert verdict("torch.nn.modules.linear", "Linear" + ".a" * 30_000) != "dangerous"
+    assert verdict("torch.nn.modules.linear", "Linear" + ".a" * 30_000) == "dangerous"
 
 
 @pytest.mark.parametrize(

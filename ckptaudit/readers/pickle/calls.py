@@ -14,13 +14,19 @@ _HOPS = 100
 
 
 def names_behind(pickled: Pickled) -> Iterator[tuple[str, str, int]]:
-    """(module, name, position) for each attribute fetched, and each result of a call that is called again."""
+    """(module, name, position) for what is reached without being imported by that name.
+
+    That is each attribute fetched, and each result of a call that is called again; and `name()` for a function
+    that hands out others, or calls what it is given, where it cannot be seen what.
+    """
     seen: set[tuple[str, str]] = set()
     for call in pickled.indirect:
-        found = _fetched(call) or _indirect(call) or _escaped(call)
+        found = _fetched(call) or _indirect(call) or _unseen(call)
         if found is not None and found not in seen:
             seen.add(found)
             yield *found, call.position
+    for escaped in pickled.escaped:
+        yield escaped.module, f"{escaped.name}()", escaped.position
 
 
 def _fetched(call: Call) -> tuple[str, str] | None:
@@ -42,7 +48,7 @@ def _indirect(call: Call) -> tuple[str, str] | None:
     if type(maker) is not Call or type(maker.func) is not Global or type(maker.args) is not tuple:
         return None
     getter = (maker.func.module, maker.func.name)
-    if getter == ("builtins", "getattr"):
+    if getter == ("builtins", "getattr") and _fetched(maker) is not None:
         return None  # listed where it was fetched
     if getter in GETTERS and maker.args and type(maker.args[0]) is str:
         target = call.args[0] if type(call.args) is tuple and call.args else None
@@ -50,12 +56,18 @@ def _indirect(call: Call) -> tuple[str, str] | None:
     return maker.func.module, f"{maker.func.name}()"
 
 
-def _escaped(call: Call) -> tuple[str, str] | None:
-    """What hands out names, or opens a file within, and is passed on to a function that may call it."""
+def _unseen(call: Call) -> tuple[str, str] | None:
+    """A function that hands out others, where it cannot be told what; bytes to load are told elsewhere."""
     func = call.func
-    if type(func) is Global and not func.hands_out:
-        return func.module, f"{func.name}()"
-    return None
+    if type(func) is not Global or func.name == "_load_from_bytes":
+        return None
+    if (
+        (func.module, func.name) in GETTERS - RESOLVERS
+        and func.name != "getattr"
+        and type(call.args) is tuple
+    ):
+        return None  # told where its result is called
+    return func.module, f"{func.name}()"
 
 
 def _joined(owner: tuple[str, str] | None, attribute: Any) -> tuple[str, str]:

@@ -9,6 +9,7 @@ or would stop the machine somewhere inside, is left to the opcodes themselves.
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from struct import Struct
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from ckptaudit.readers.pickle.state import State
 from ckptaudit.readers.pickle.symbols import Call, Global
 
-_INT = rb"(?:K.|M..|J....)"
+_INT = rb"(?:K.|M..|J...[\0-\x7f])"  # none below zero
 _TUPLE = rb"(?:%(i)s\x85|%(i)s%(i)s\x86|%(i)s%(i)s%(i)s\x87|\(%(i)s{4,16}t)" % {b"i": _INT}
 _GET = rb"(?:h.|j....)"
 _PUT = rb"r(....)"
@@ -25,12 +26,13 @@ _TENSOR = re.compile(
     + rb"X(.)\0\0\0([0-9]{1,24})" + _PUT  # the storage's key
     + rb"(" + _GET + _INT + rb"N?)t" + _PUT + rb"Q"  # device, elements, None in legacy files
     + rb"(" + _INT + _TUPLE + rb")" + _PUT + rb"(" + _TUPLE + rb")" + _PUT  # offset, sizes, strides
-    + rb"([\x88\x89]" + _GET + rb")\)R" + _PUT  # requires_grad, OrderedDict()
-    + rb"t" + _PUT + rb"R" + _PUT,
+    + rb"([\x88\x89]" + _GET + rb")\)Rr....tr....Rr....",  # requires_grad, OrderedDict(), the call
     re.DOTALL,
 ).match  # fmt: skip
 _TOKEN = re.compile(rb"[hK].|M..|[jJ]....|[N\x88\x89]", re.DOTALL)
-_PUTS = Struct("<7I").unpack
+_PUTS, _LAST_PUTS = Struct("<4I").unpack, Struct("<IxxIxxI").unpack_from
+_LAST_WIDTH = 16
+_BEFORE_NAME, _AFTER_NAME = Struct("<cI").unpack_from, Struct("<cIcB2s").unpack_from
 _CONSTANTS: dict[bytes, bool | None] = {b"N": None, b"\x88": True, b"\x89": False}
 _OBJECTS = 9  # made for each tensor, in the units of Limits.objects
 _MOST = 5000  # tensors in a row, before the limits are looked at
@@ -51,7 +53,7 @@ class _Spelt(dict[bytes, Any]):
 def _value(token: bytes) -> int | bool | None:
     if token in _CONSTANTS:
         return _CONSTANTS[token]
-    return int.from_bytes(token[1:], "little", signed=token[0] == 0x4A)
+    return int.from_bytes(token[1:], "little")
 
 
 class Dense:
@@ -76,12 +78,14 @@ class Dense:
             func = stack[-1]
             if match is None or type(func) is not Global or func.hands_out:
                 return pos
-            (kind, width, digits, key_at, place, pid_at, sizes, sizes_at, strides, strides_at, flag, made_at,
-             args_at, call_at) = match.groups()  # fmt: skip
+            (kind, width, digits, key_at, place, pid_at, sizes, sizes_at, strides, strides_at,
+             flag) = match.groups()  # fmt: skip
             tag, kind = pairs[kind]
             device, rest = places[place]
             grad, hooks = pairs[flag]
-            a, b, c, d, e, f, g = _PUTS(key_at + pid_at + sizes_at + strides_at + made_at + args_at + call_at)
+            end = match.end()
+            a, b, c, d = _PUTS(key_at + pid_at + sizes_at + strides_at)
+            e, f, g = _LAST_PUTS(data, end - _LAST_WIDTH)
             fresh = tag < a > kind and device < a > hooks and a < b < c < d < e < f < g
             if width[0] != len(digits) or not fresh:
                 return pos
@@ -101,25 +105,24 @@ class Dense:
             memo[a], memo[b], memo[c], memo[d] = key, pid, shape, stride
             memo[e], memo[f], memo[g] = made, args, call
             self._state.objects += _OBJECTS
-            pos = self._next_name(match.end(), stack)
-            if pos == match.end():
+            pos = self._next_name(end, stack)
+            if pos == end:
                 break
         return pos
 
     def _next_name(self, pos: int, stack: list[Any]) -> int:
         """Push a name, put into the memo, and a function from it, that stand before another two MARKs."""
         data, memo = self._state.data, self._state.memo
-        if data[pos : pos + 1] != b"X":
-            return pos
-        end = pos + 5 + int.from_bytes(data[pos + 1 : pos + 5], "little")
-        tail = data[end : end + 9]
-        if len(tail) < 9 or tail[0] != 0x72 or tail[5] != 0x68 or tail[7:] != b"((" or tail[6] not in memo:
-            return pos
         try:
-            name = str(data[pos + 5 : end], "utf-8", "surrogatepass")
-        except UnicodeDecodeError:
+            string, width = _BEFORE_NAME(data, pos)
+            end: int = pos + 5 + width
+            put, at, get, entry, marks = _AFTER_NAME(data, end)
+            if string != b"X" or put != b"r" or get != b"h" or marks != b"((" or entry not in memo:
+                return pos
+            name = data[pos + 5 : end].decode("utf-8", "surrogatepass")
+        except (struct.error, UnicodeDecodeError):
             return pos
         stack.append(name)
-        memo[int.from_bytes(tail[1:5], "little")] = name
-        stack.append(memo[tail[6]])
+        memo[at] = name
+        stack.append(memo[entry])
         return end + 7

@@ -11,6 +11,7 @@ from ckptaudit.readers.pickle.machine import run
 from ckptaudit.readers.pickle.policy import verdict
 
 _HEAD = 2  # PROTO and its number
+_LOOK = 4096
 _TEXT_STARTS = b"c(}]"  # how pickles of protocol 0 and 1 with an import begin
 
 
@@ -20,8 +21,11 @@ def look_into(draft: Draft, archive: Archive, member: Member, budget: int) -> in
     A member of more than `budget` bytes is not opened.
     """
     try:
-        if not looks_like_one(archive.head(member, _HEAD)):
-            return 0
+        head = archive.head(member, _LOOK)
+        if head.startswith(b"PK\x03\x04"):
+            draft.problem("hidden-pickle", f"{member.name[:200]!r} is an archive that is not looked into")
+        if not _could_import(head, draft):
+            return len(head)
         if member.nbytes > budget:
             draft.limit("inflated_bytes", f"{member.name[:200]!r} may be a pickle, and was not looked into")
             return 0
@@ -36,6 +40,12 @@ def look_into(draft: Draft, archive: Archive, member: Member, budget: int) -> in
         interpret(draft, data, base=base, label=member.name)
         draft.problem("hidden-pickle", f"{member.name[:200]!r} is a pickle that nothing refers to", base)
     return len(data)
+
+
+def _could_import(head: bytes, draft: Draft) -> bool:
+    """Whether a pickle that begins so imports anything, or goes on after these bytes."""
+    pickled = run(head, 0, draft.limits)
+    return bool(pickled.globals) or (pickled.fault is not None and pickled.fault.truncated)
 
 
 def looks_like_one(data: bytes) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 from ckptaudit.limits import Limits
 from ckptaudit.readers.pickle.dense import Dense
 from ckptaudit.readers.pickle.opcodes import ARGUMENT_BYTES, COLD
+from ckptaudit.readers.pickle.reach import mark_reachable
 from ckptaudit.readers.pickle.state import State, underflow
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent, PickleError, Use
 
@@ -31,8 +32,9 @@ class Pickled:
     `value` is the object at STOP, or the outermost one still being built where `fault` came first;
     `end` the position after the last opcode read. `indirect` are the calls of what another call gave, or
     of what hands out attributes; `uses` what was done with each sort of object besides plain calls;
-    `rare` the opcodes outside those that torch itself writes; `oddities` what an honest pickler never
-    writes: (position, what).
+    `escaped` the names that hand out others and are kept as values, for something else to call; `rare` the
+    opcodes outside those that torch itself writes; `oddities` what an honest pickler never writes:
+    (position, what).
     """
 
     value: Any
@@ -40,6 +42,7 @@ class Pickled:
     end: int
     globals: tuple[Global, ...]
     indirect: tuple[Call, ...]
+    escaped: tuple[Global, ...]
     uses: frozenset[tuple[Use, object]]
     rare: frozenset[int]
     oddities: tuple[tuple[int, str], ...]
@@ -69,12 +72,16 @@ def run(
     except PickleError as caught:
         fault = caught
         value = state.salvage()
+    escaped = (
+        mark_reachable([value, *state.planted], state.calls, state.names.values()) if state.sensitive else []
+    )
     return Pickled(
         value=value,
         start=start,
         end=state.pos,
         globals=tuple(state.names.values()),
         indirect=tuple(state.indirect),
+        escaped=tuple(escaped),
         uses=frozenset(state.uses),
         rare=frozenset(state.rare),
         oddities=tuple((position, what) for what, position in state.oddities.items()),

@@ -64,13 +64,11 @@ def bytes_reached(tensor: TensorMeta) -> int:
 
 def storage_id(pid: object) -> StorageId:
     """Take a persistent id apart. Raises TensorError where it is none of a storage."""
-    if (
-        type(pid) is not tuple
-        or len(pid) not in (5, 6)
-        or (pid[0] != "storage" and _text(pid[0]) != "storage")
-    ):
+    if type(pid) is not tuple or len(pid) not in (5, 6):
         raise TensorError("a persistent id that names no storage")
-    kind, key, device, numel = pid[1:5]
+    tag, kind, key, device, numel = pid[:5]
+    if tag != "storage" and _text(tag) != "storage":
+        raise TensorError("a persistent id that names no storage")
     dtype = STORAGE_DTYPES.get(kind.name) if type(kind) is Global else None
     if dtype is None:
         raise TensorError("a storage of a type that torch does not have")
@@ -114,6 +112,7 @@ class Stored:
 
     def __init__(self, draft: Draft, locate: Callable[[str, int], Span | None]) -> None:
         self._draft = draft
+        self._storages = draft.storages
         self._locate = locate
         self._conflicts: set[str] = set()
         self.views: dict[int, View | None] = {}
@@ -126,14 +125,14 @@ class Stored:
         found = storage_id(reference.pid)
         dtype, key, device, numel, view = found
         nbytes = numel * DTYPE_BITS[dtype] // 8
-        storage = self._draft.storages.get(key)
+        storage = self._storages.get(key)
         if storage is None:
             try:
                 span = self._locate(key, nbytes)
             except TensorError as error:
                 span = None
                 self._draft.problem("missing-record", f"{error}, of storage {few([key])}", incomplete=True)
-            storage = self._draft.storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
+            storage = self._storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
         elif (dtype, device, nbytes) != storage[1:4]:
             storage = self._conflict(storage, found, nbytes)
         return storage if view is None else self._part(found, view, storage)

@@ -125,7 +125,7 @@ def build(state: State) -> None:
         state.objects += 1
         target.state.append(value)
     elif type(target) is Global:
-        state.plant(target, "sets attributes of")
+        state.plant(target, "sets attributes of", value)
     elif _sets_nothing(value):
         state.use("build", target)
     else:

@@ -84,7 +84,7 @@ _NN_MODULES: Final[dict[str, str]] = {
     " HingeEmbeddingLoss HuberLoss KLDivLoss L1Loss MSELoss MarginRankingLoss MultiLabelMarginLoss"
     " MultiLabelSoftMarginLoss MultiMarginLoss NLLLoss NLLLoss2d PoissonNLLLoss SmoothL1Loss SoftMarginLoss"
     " TripletMarginLoss TripletMarginWithDistanceLoss",
-    "module": "Module",
+    "module": "Module _WrappedHook",
     "normalization": "CrossMapLRN2d GroupNorm LayerNorm LocalResponseNorm RMSNorm",
     "padding": "CircularPad1d CircularPad2d CircularPad3d ConstantPad1d ConstantPad2d ConstantPad3d"
     " ReflectionPad1d ReflectionPad2d ReflectionPad3d ReplicationPad1d ReplicationPad2d ReplicationPad3d"
@@ -171,7 +171,13 @@ _INERT: Final[dict[str, str]] = {
     "torch.nn.utils.weight_norm": "WeightNorm",
     "torch.nn.utils.parametrizations": "_Orthogonal _SpectralNorm _WeightNorm",
     "torch.nn.utils.parametrize": "ParametrizationList",
+    "torch.nn.parallel.data_parallel": "DataParallel",
+    "torch.nn.parallel.distributed": "DistributedDataParallel",
+    "torch.nn.utils.prune": "CustomFromMask Identity L1Unstructured LnStructured PruningContainer"
+    " RandomStructured RandomUnstructured",
     "torch.optim": "Adafactor Muon",
+    "torch.optim.swa_utils": "AveragedModel",
+    "torch.utils.hooks": "RemovableHandle",
     "torch.optim.adadelta": "Adadelta",
     "torch.optim.adagrad": "Adagrad",
     "torch.optim.adam": "Adam",
@@ -222,7 +228,14 @@ _DANGEROUS_PREFIXES: Final = (
     "torch.jit",
     "torch.package",
     "torch.serialization",
-    "torch.utils",
+    "torch.utils.benchmark",
+    "torch.utils.bottleneck",
+    "torch.utils.bundled_inputs",
+    "torch.utils.collect_env",
+    "torch.utils.cpp_extension",
+    "torch.utils.data.datapipes",
+    "torch.utils.mobile_optimizer",
+    "torch.utils.model_zoo",
     "torch._dynamo",
     "torch._inductor",
     "torch.distributed.rpc",
@@ -256,6 +269,8 @@ GETTERS: Final = (
     | RESOLVERS
 )
 
+
+_LAZY_METHODS: Final = _names("_infer_parameters _lazy_load_hook")  # which lazy modules keep as hooks
 
 # Known functions that call, or make an object of, a class or function that they are given.
 _CALL_BACK: Final = frozenset(
@@ -291,8 +306,10 @@ def verdict(module: str, name: str) -> Verdict:
     if name in KNOWN.get(module, ()) or (module, name) == ("builtins", "getattr"):
         return "known"
     owner, _, method = name.rpartition(".")
-    if module.startswith("torch.nn.modules.") and owner in KNOWN.get(module, ()) and method[:2] != "__":
-        return "known"  # a method of a known class, as lazy modules keep their own
+    if module.startswith("torch.nn.modules.") and owner in KNOWN.get(module, ()) and method in _LAZY_METHODS:
+        return "known"
+    if owner and (module in KNOWN or module.partition(".")[0] in ("torch", "numpy")):
+        return "dangerous"  # an attribute of what is known may be anything: a method, a module it imports
     if module.partition(".")[0] in _DANGEROUS_MODULES or (module, name) in _DANGEROUS_NAMES:
         return "dangerous"
     if module.startswith(_DANGEROUS_PREFIXES) or "__" in name or name.endswith("()"):

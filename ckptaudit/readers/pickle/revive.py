@@ -22,6 +22,7 @@ _SCALARS = frozenset({str, int, float, bool, type(None)})
 _LONG = 1000  # a mapping of more scalars is one value, not so many; joined names beyond it are counted
 _OWN_TENSORS: tuple[tuple[str, Kind], ...] = (("_parameters", "parameter"), ("_buffers", "buffer"))
 _DEEP = 20
+_new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
 
 class Place(NamedTuple):
@@ -182,16 +183,18 @@ class Reviver:
         extras[place.path] = plain(value)
 
     def _view(self, path: Path, call: Call) -> View | None:
-        views = self._views
-        if id(call) in views:
-            view = views[id(call)]
+        views, identity = self._views, id(call)
+        if identity in views:
+            view = views[identity]
             return view if view is None or self._repeat(path) else None
         try:
             view = tensor_of(call, self.memory)
+            if view is None:
+                return None  # to tell so again costs less than to remember it
         except TensorError as error:
             view = None
             self.draft.problem("malformed-file", f"{show(path)}: {error}", incomplete=True)
-        views[id(call)] = view
+        views[identity] = view
         return view
 
     def _repeat(self, path: Path) -> bool:
@@ -221,7 +224,7 @@ class Reviver:
         if (len(key) > _LONG or len(path) > _DEEP) and not self._spell(len(key) + len(path)):
             return
         meta = (path, key, dtype, shape, stride, offset, storage.id, kind, grad, layout, subclass)
-        tensors[path] = tuple.__new__(TensorMeta, meta)
+        tensors[path] = _new(TensorMeta, meta)
 
 
 def _all_scalars(values: Iterable[Any]) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ckptaudit.limits import Limits
-from ckptaudit.readers.pickle.policy import DTYPE_NAMES, GETTERS, calls_back, python3_name
+from ckptaudit.readers.pickle.policy import GETTERS, calls_back, python3_name, verdict
 from ckptaudit.readers.pickle.symbols import Call, Global, How, PickleError, Use
 
 _PLAIN = (str, int, bytes, type(None), float, bool)  # keys that are hashed by their own value
 _LARGE = 2**60  # below it, numbers hash to themselves
 _ODDITIES = 1000
+_UNHASHABLE = frozenset({"OrderedDict", "Counter", "defaultdict", "dict", "list", "set", "bytearray"})
 
 
 class State:
@@ -29,6 +30,9 @@ class State:
         self.memo: dict[int, Any] = {}
         self.names: dict[tuple[str, str], Global] = {}
         self.indirect: list[Call] = []
+        self.calls: list[Call] = []
+        self.planted: list[Any] = []  # what is put into classes and functions themselves
+        self.sensitive = False  # a name was imported that is not known to be inert
         self.uses: set[tuple[Use, object]] = set()
         self.rare: set[int] = set()
         self.oddities: dict[str, int] = {}  # what an honest pickler never does, and where first
@@ -90,6 +94,7 @@ class State:
             found = self.names[module, name] = Global(module, name, start, self.pos - start)
             found.hands_out = (module, name) in GETTERS
             found.calls_back = calls_back(module, name)
+            self.sensitive = self.sensitive or found.hands_out or verdict(module, name) != "known"
             if len(self.names) > self.limits.globals:
                 raise PickleError(f"more than {self.limits.globals:,} names", limit="globals")
         self.stack.append(found)
@@ -101,24 +106,14 @@ class State:
             self.indirect.append(call)
         else:
             func.called = True
-            if func.hands_out:
+            if func.hands_out or (func.calls_back and type(args) is not tuple):
                 self.indirect.append(call)
-            if func.calls_back and type(args) is tuple:
-                self._pass_on(call, args)
+        self.calls.append(call)
         if how != "reduce":
             self.uses.add((how, func if type(func) is Global else None))
         self.objects += 3
         self.stack.append(call)
         return call
-
-    def _pass_on(self, call: Call, args: tuple[Any, ...]) -> None:
-        """Note the names that `call` could call in its turn, being given them."""
-        for part in args:
-            for inner in part if type(part) is tuple else (part,):
-                if type(inner) is Global and inner.name not in DTYPE_NAMES:
-                    inner.called = True
-                    if inner.hands_out:
-                        self.indirect.append(call)
 
     def hashable(self, key: Any) -> Any:
         """`key`, if it may key a dict; a PickleError where Python would refuse it, or hash it forever.
@@ -137,7 +132,8 @@ class State:
             budget -= 1
             if budget < 0 or depth > self.limits.depth:
                 raise PickleError("a dict key of many parts, or of parts nested deeply", limit="key_nodes")
-            if type(part) in (list, dict, set, bytearray):
+            made = type(part) is Call and type(part.func) is Global and part.func.name in _UNHASHABLE
+            if made or type(part) in (list, dict, set, bytearray):
                 raise PickleError(f"a {type(part).__name__} as a dict key or set member: unhashable")
             weak = weak or type(part) not in (str, bytes, tuple, frozenset)
             if type(part) is tuple or type(part) is frozenset:
@@ -158,7 +154,7 @@ class State:
             self.use("setitems", target)
             into = target.pairs
         elif type(target) is Global:
-            self.plant(target, "sets items of")
+            self.plant(target, "sets items of", pairs)
             return
         elif type(target) in (list, bytearray):
             self.use("setitems", target)
@@ -185,7 +181,7 @@ class State:
             self.use("append", target)
             target.items.extend(items)
         elif type(target) is Global:
-            self.plant(target, "appends to")
+            self.plant(target, "appends to", items)
         else:
             raise PickleError(f"appends to a {type(target).__name__}")
 
@@ -202,9 +198,10 @@ class State:
         except (TypeError, ValueError, IndexError) as error:
             raise PickleError(f"changes a {type(target).__name__} where it cannot ({error})") from None
 
-    def plant(self, target: Global, what: str) -> None:
-        """Note that the pickle changes what it imports: that can run code as well as a call can."""
+    def plant(self, target: Global, what: str, value: Any) -> None:
+        """Note that the pickle puts `value` into what it imports: that can run code as well as a call can."""
         target.called = True
+        self.planted.append(value)
         self.odd(self.pos, f"{what} {target.module}.{target.name} itself")
 
     def odd(self, position: int, what: str) -> None:

@@ -18,6 +18,8 @@ from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 _MAX_INT64 = 2**63 - 1
 _MAX_DIMS = 64  # torch's own cap
 _MAX_NESTING = 20
+_ARGUMENTS = {"_rebuild_tensor": (4, 4), "_rebuild_tensor_v2": (6, 7), "_rebuild_tensor_v3": (7, 8)}
+_new = tuple.__new__
 
 
 class View(NamedTuple):
@@ -105,17 +107,18 @@ def _inner(call: Call, memory: Memory) -> View | None:
 
 
 def _dense(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
+    least, most = _ARGUMENTS.get(call.func.name, (4, 8))
+    if not least <= len(args) <= most:
+        raise TensorError(f"{call.func.name} with {len(args)} arguments")
     reference, offset, shape, stride = args[:4]
     storage = memory.stored(reference) if type(reference) is Persistent else _storage(reference, memory)
     if call.how != "dense":
         offset, shape, stride = _size(offset), _sizes(shape), _sizes(stride)
-    elif offset < 0 or (shape and (min(shape) < 0 or min(stride, default=0) < 0)):
-        raise TensorError("a negative size, stride or offset")
     if len(shape) != len(stride):
         raise TensorError(f"{len(shape)} sizes and {len(stride)} strides")
     grad = args[4] if len(args) > 4 and type(args[4]) is bool else None
     view = (storage.dtype or "uint8", shape, stride, offset, storage, "tensor", grad, "strided", None)
-    return tuple.__new__(View, view)  # without the Python-level constructor: there are 20,000
+    return _new(View, view)  # without the Python-level constructor: there are 20,000
 
 
 def _dense_v3(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
