@@ -65,9 +65,9 @@ class LocalFile:
         os.close(self._fd)
 
     def read(self, start: int, nbytes: int) -> bytes:
-        """The bytes from `start`; short small reads come out of a window that grows while reads stay close."""
+        """The bytes from `start`; small reads come out of a window that grows while reads stay close."""
         first = start - self._window_start
-        if 0 <= first and first + nbytes <= len(self._window):
+        if first >= 0 and first + nbytes <= len(self._window):
             return self._window[first : first + nbytes]
         if start < 0 or nbytes <= 0 or start >= self.size:
             return b""

@@ -55,10 +55,13 @@ class Archive:
             self.problems.append(Problem("malformed-file", f"{error.where}: {error.reason}", incomplete=True))
         self.names = list(map(_NAME, self.members))
         self.by_name = dict(zip(reversed(self.names), reversed(self.members), strict=True))
+        self.clashing = False  # two names differ in case only, or not at all
         self._note_names()
 
     def find(self, name: str) -> Member | None:
         """The first member of that name, ASCII case aside: so does torch look members up."""
+        if self.clashing:
+            return self._folded.get(name.lower())
         return self.by_name.get(name) or self._folded.get(name.lower())
 
     def span_of(self, member: Member) -> Span | None:
@@ -162,7 +165,7 @@ class Archive:
         if start + size > position:
             raise UnreadableError(
                 self.source.path,
-                f"its directory of {size:,} bytes at byte {start} would reach past its end at byte {position}",
+                f"its directory of {size:,} bytes at byte {start} would reach past its end at {position}",
                 where="central directory",
             )
         return count, size, start
@@ -204,7 +207,7 @@ class Archive:
         if at != size or len(members) != count:
             self.problem(
                 "malformed-file",
-                f"the directory tells {count:,} members and {size:,} bytes, and has {len(members):,} in {at:,}",
+                f"the directory tells {count:,} members in {size:,} bytes, it has {len(members):,} in {at:,}",
                 Span(self.source.path, start, size),
             )
         return members
@@ -224,11 +227,12 @@ class Archive:
         else:
             self._folded = {member.name.lower(): member for member in reversed(self.members)}
         if len(self._folded) < len(names):
+            self.clashing = True
             seen: set[str] = set()
             clashes = [name for name in names if name.lower() in seen or seen.add(name.lower())]  # type: ignore[func-returns-value]
             self.problem(
                 "ambiguous-format",
-                f"{few(clashes)} stands in the archive twice, letter case aside: which one counts, loaders differ",
+                f"{few(clashes)} stands in the archive twice, case aside: loaders differ on which one counts",
             )
         unsafe = [name for name in names if _leaves_its_folder(name)] if _MARKS.search(text) else []
         if unsafe:

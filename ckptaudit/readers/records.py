@@ -85,10 +85,11 @@ class Records:
         and notes one of another size.
         """
         archive, by_name, used, prefix = self.archive, self.archive.by_name, self.used, self.root + folder
+        clashing = archive.clashing
 
         def locate(key: str, nbytes: int) -> Span | None:
             name = prefix + key
-            member = by_name.get(name) or archive.find(name)
+            member = (not clashing and by_name.get(name)) or archive.find(name)
             if member is None and not archive.cut_off:
                 raise TensorError(f"no record {few([folder + key])}")
             if member is None or (archive.cut_off and member.nbytes != nbytes):
@@ -138,6 +139,6 @@ class Records:
         """Hand over what is wrong with the container, and look into members that nothing refers to."""
         budget = draft.limits.inflated_bytes
         for name, member in zip(self.archive.names, self.archive.members, strict=True):
-            if name not in self.used and member.nbytes:
+            if member.nbytes and (name not in self.used or self.archive.find(name) is not member):
                 budget -= hidden.look_into(draft, self.archive, member, budget)
         draft.problems += self.archive.problems

@@ -105,7 +105,7 @@ def _ancestors(roots: Iterable[Path]) -> set[Path]:
 
 
 def _is_parameter_name(key: str) -> bool:
-    """Whether a module could call a tensor so: `weight`, or `layer.0.gain`, but no file name and no number."""
+    """Whether a module could call a tensor so: `weight`, or `layer.0.gain`, but no file name or number."""
     *above, own = key.split(".", _DEEPEST)
     if own in _PARAMETER_NAMES:
         return True

@@ -34,8 +34,8 @@ _OLD_STATE: Final = ("serialized_state_dict.pt", "serialized_state_dict.json")
 _OLD_CONSTANTS: Final = ("serialized_constants.pt", "serialized_constants.json")
 _OLD_INPUTS: Final = ("serialized_example_inputs.pt",)
 
-# Symbolic sizes, and what they are made of: numbers, sympy's and torch's functions of them, and symbols, whose
-# names and assumptions are the only things that stand in quotes.
+# Symbolic sizes, and what they are made of: numbers, sympy's and torch's functions of them, and symbols,
+# whose names and assumptions are the only things that stand in quotes.
 _ARITHMETIC = re.compile(
     r"(?>[\d\s+\-*/%(),.<>=&|~!]|Symbol\('[A-Za-z]\w*+'|(?:positive|integer|nonnegative|real)=True"
     r"|[su]\d++|u?zuf\d++"
@@ -217,7 +217,7 @@ class _Reader:
         return None
 
     def _check_expressions(self, document: Any, where: str) -> None:
-        """Note sizes that are no arithmetic: torch.export.load hands them to sympify, which evaluates them."""
+        """Note sizes that are no arithmetic: torch.export.load has sympify evaluate them."""
         odd: list[str] = []
         todo = [document]
         while todo:

@@ -16,8 +16,8 @@ _HOPS = 100
 def names_behind(pickled: Pickled) -> Iterator[tuple[str, str, int]]:
     """(module, name, position) for what is reached without being imported by that name.
 
-    That is each attribute fetched, and each result of a call that is called again; and `name()` for a function
-    that hands out others, or calls what it is given, where it cannot be seen what.
+    That is each attribute fetched, and each result of a call that is called again; and `name()` for a
+    function that hands out others, or calls what it is given, where it cannot be seen what.
     """
     seen: set[tuple[str, str]] = set()
     for call in pickled.indirect:

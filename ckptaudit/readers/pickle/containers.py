@@ -13,17 +13,11 @@ _SEQUENCES = (list, tuple, set, frozenset)
 _SETTINGS = (type(None), bool, int, float, str, Global)
 # What torch.nn.Module, and its recurrent layers, keep for themselves.
 _INTERNALS = frozenset(
-    ["_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"]
-    + ["_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"]
-    + ["_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs"]
-    + ["_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks"]
-    + [
-        "_load_state_dict_post_hooks",
-        "_flat_weights",
-        "_flat_weights_names",
-        "_flat_weight_refs",
-        "_all_weights",
-    ]
+    {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"}
+    | {"_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"}
+    | {"_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs"}
+    | {"_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_all_weights"}
+    | {"_load_state_dict_post_hooks", "_flat_weights", "_flat_weights_names", "_flat_weight_refs"}
 )
 _MANY = 200  # settings of one module
 _MODULE_STATE = ("_modules", "_parameters", "_buffers")
@@ -67,6 +61,9 @@ def items_of(value: Any) -> Iterable[Any]:
         members = _objects_of(value)
     else:
         members = value.args if type(value.args) is tuple else ()
+        for state in value.state or ():
+            if type(state) in (tuple, list) and not any(pairs_of(part) is not None for part in state):
+                members = (*members, *state)  # the state of an object written in C
         if value.state is None and len(members) == 1 and type(members[0]) in (list, tuple):
             members = members[0]
     return members
@@ -136,7 +133,7 @@ def entries(state: dict[Any, Any], slot: str) -> Iterator[tuple[str, Any]]:
 
 
 def other_attributes(value: object, state: dict[Any, Any]) -> Iterator[tuple[str, Any]]:
-    """What a module keeps besides its registered parts. Private names of torch's own classes only repeat them."""
+    """What a module keeps besides its registered parts, which torch's classes repeat in private ones."""
     own = not (class_of(value) or "").startswith("torch.nn.")
     for name, part in state.items():
         if type(name) is str and not (name.startswith("_") and (own is False or name in _INTERNALS)):

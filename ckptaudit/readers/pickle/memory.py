@@ -105,7 +105,7 @@ def _view(value: object) -> tuple[str, int, int]:
 
 
 class Stored:
-    """The storages of one pickle. `locate` says where so many bytes of a key lie, None where they are not plain.
+    """The storages of one pickle. `locate` says where so many bytes of a key lie, None where not plainly.
 
     It raises TensorError where there are no bytes for the key.
     """
@@ -175,8 +175,8 @@ class Stored:
     def _outside(self, tensor: TensorMeta, storage: Storage, reach: int) -> None:
         self._draft.problem(
             "tensor-outside-storage",
-            f"{few([tensor.key])} {list(tensor.shape or ())} needs {reach:,} bytes of storage {few([storage.id])}, "
-            f"which has {storage.nbytes:,}",
+            f"{few([tensor.key])} {list(tensor.shape or ())} needs {reach:,} bytes of storage "
+            f"{few([storage.id])}, which has {storage.nbytes:,}",
             storage.span,
         )
 
