@@ -8,6 +8,7 @@ that `named_parameters` gives it. Iterative: how deep the object goes is the fil
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from ckptaudit.model import Kind, Path, TensorMeta
@@ -110,7 +111,9 @@ class Reviver:
         if id(value) in self._barren:
             return None
         parts = self._container(place, value)
-        if parts is not None and id(value) in self._entered:
+        if parts is None:
+            return None
+        if id(value) in self._entered:
             return self._again(place.path, parts)
         self._entered.add(id(value))
         return parts
@@ -130,7 +133,7 @@ class Reviver:
         scalars = not attributes and _all_scalars(items)
         if scalars or type(value) is Call:
             self._leaf(place, value)
-        return None if scalars else self._parts(place, [*enumerate(items), *attributes.items()])
+        return None if scalars else self._parts(place, chain(enumerate(items), attributes.items()))
 
     def _mapping(self, place: Place, value: Any, pairs: dict[Any, Any]) -> Place:
         """Note what sort of mapping this is; its place, with the owner that it becomes itself."""
