@@ -9,6 +9,8 @@ torch/csrc/jit/serialization/export_module.cpp and import.cpp; torch.load takes 
 
 from __future__ import annotations
 
+import re
+
 from ckptaudit.errors import CkptAuditError, UnreadableError, UnsupportedFormatError
 from ckptaudit.model import Checkpoint, Span
 from ckptaudit.readers.draft import Draft
@@ -23,9 +25,11 @@ from ckptaudit.readers.records import Records
 from ckptaudit.readers.torch_zip import SCRIPT_START
 from ckptaudit.readers.torchscript_code import Code
 from ckptaudit.readers.torchscript_objects import Objects, is_script_name
+from ckptaudit.readers.wording import few
 
 FORMAT = "torchscript"
 _CONSTANTS = ("CONSTANTS",)
+_FILE_OPERATION = re.compile(rb"\b(?:torch|aten)\.(?:save|from_file)\(")
 # Pickles that torch itself puts beside the module: inputs of a trace, and the lite interpreter's own.
 _SIDE_PICKLES = ("traced_inputs", "bytecode", "mobile_debug_handles")
 # Classes that torch registers in C++, by namespace: no code of the archive defines them.
@@ -135,11 +139,30 @@ def _read_side_records(draft: Draft, records: Records) -> None:
         except CkptAuditError as error:
             draft.problem("malformed-file", f"{name}.pkl: {error.reason}")
     code = f"{records.root}code/"
+    budget = draft.limits.inflated_bytes
     for member in records.archive.members:
         if member.name.startswith(code) and member.name.endswith((".py", ".debug_pkl")):
             records.used.add(member.name)
+            budget -= member.nbytes
             if member.name.endswith(".debug_pkl"):
                 _look_at_debug(draft, records, member)
+            elif budget >= 0:
+                _look_at_code(draft, records, member)
+
+
+def _look_at_code(draft: Draft, records: Records, member: Member) -> None:
+    """Note code that writes or maps files: that of `__setstate__` runs as soon as the archive is loaded."""
+    try:
+        text = records.archive.read(member, draft.limits.pickle_bytes)
+    except CkptAuditError as error:
+        draft.problem("malformed-file", f"{few([member.name])}: {error.reason}", incomplete=True)
+        return
+    found = _FILE_OPERATION.search(text)
+    if found is not None:
+        draft.problem(
+            "code-opens-files",
+            f"{few([member.name])} calls {found[0].decode()}): it opens files when it runs",
+        )
 
 
 def _look_at_debug(draft: Draft, records: Records, member: Member) -> None:

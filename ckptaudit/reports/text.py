@@ -74,6 +74,8 @@ def _tree(console: Console, checkpoint: Checkpoint, page: Page, tied: tuple[Grou
     root = tree(checkpoint, chosen, keep, firsts)
     view = View(parameters(checkpoint, tied), firsts, page.depth, page.expand, page.selection.order)
     shown = list(islice(rows(root, view), MOST_ROWS + 1))
+    if not shown and keep is not None and not keep:
+        console.print(Text("\n  no tensor matches --include and --exclude", "yellow"))
     if not shown:
         return
     console.print()
