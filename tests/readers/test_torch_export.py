@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
@@ -382,3 +383,25 @@ def test_shared_limit_of_all_json(files: dict[str, Path]) -> None:
 def test_torch_zip_is_not_taken(tmp_path: Path) -> None:
     torch.save(nn.Linear(2, 2).state_dict(), tmp_path / "plain.pt")
     assert read(tmp_path / "plain.pt").format == "torch-zip"
+
+
+def test_sizes_that_are_code_are_told(tmp_path: Path) -> None:
+    class Doubled(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.cat([x, x])
+
+    batch = torch.export.Dim("batch", min=2, max=64)
+    program = torch.export.export(Doubled(), (torch.ones(4, 2),), dynamic_shapes=({0: batch},))
+    path = tmp_path / "dynamic.pt2"
+    torch.export.save(program, path)
+    assert "code-in-expression" not in {problem.code for problem in read(path).problems}
+    evil = tmp_path / "evil.pt2"
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(evil, "w") as target:
+        for name in source.namelist():
+            data = source.read(name)
+            if name.endswith("models/model.json"):
+                assert b'"expr_str"' in data
+                # The name is escaped, as JSON allows.
+                data = re.sub(rb'"expr_str": ?"[^"]*"', rb'"expr\\u005fstr": "__import__(0)"', data)
+            target.writestr(name, data)
+    assert "code-in-expression" in {problem.code for problem in read(evil).problems}
