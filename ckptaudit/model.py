@@ -19,8 +19,6 @@ Path = tuple[str | int, ...]
 Kind = Literal["parameter", "buffer", "tensor", "lazy"]
 Role = Literal["model", "ema", "optimizer", "other"]
 
-EMPTY: Final[Mapping[str, object]] = MappingProxyType({})
-
 # Bits per element of every dtype that torch 2.13 or safetensors 0.8 can save, under torch's word.
 # `float4_e2m1fn_x2` packs two numbers into the byte that torch counts as one element.
 DTYPE_BITS: Final[Mapping[str, int]] = MappingProxyType(

@@ -13,8 +13,9 @@ from typing import Any
 
 from ckptaudit.model import DTYPE_BITS, Checkpoint, Span
 from ckptaudit.readers.draft import Draft
-from ckptaudit.readers.pickle.memory import STORAGE_DTYPES, Stored
+from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
+from ckptaudit.readers.pickle.storageid import STORAGE_DTYPES
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 from ckptaudit.readers.probe import Probe

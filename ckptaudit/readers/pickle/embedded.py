@@ -14,7 +14,7 @@ from ckptaudit.model import GlobalRef, Span, Storage
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.leaves import as_bytes
 from ckptaudit.readers.pickle.legacy import MAGIC, read_legacy
-from ckptaudit.readers.pickle.memory import storage_id
+from ckptaudit.readers.pickle.storageid import storage_id
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 from ckptaudit.readers.pickle.tensors import TensorError

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from ckptaudit.model import DTYPE_BITS, Span
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.machine import Pickled
-from ckptaudit.readers.pickle.memory import StorageId, storage_id
+from ckptaudit.readers.pickle.storageid import StorageId, storage_id
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.symbols import Persistent
 from ckptaudit.readers.pickle.tensors import TensorError
