@@ -46,7 +46,8 @@ def read(probe: Probe) -> Checkpoint:
     if whole and stream.left > 0:
         left = stream.left
         draft.problem("trailing-bytes", f"{left:,} bytes after the last storage", stream.skip(left))
-    draft.weights_only = _loadable(legacy) and all(accepted(each, draft) for each in legacy.pickles)
+    verdicts = [accepted(each, draft) for each in legacy.pickles]
+    draft.weights_only = None if None in verdicts else _loadable(legacy) and all(verdicts)
     return draft.finish()
 
 

@@ -259,6 +259,9 @@ def _unknown(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:
     lazy = sum(tensor.shape is None for tensor in checkpoint.tensors.values())
     if lazy:
         yield f"the shapes of {plural(lazy, 'lazy parameter')}: no input has passed through the model yet"
+    arrays = sum(str(leaf).startswith("numpy array ") for leaf in checkpoint.extras.values())
+    if arrays:
+        yield f"{plural(arrays, 'numpy array')}, under extras: not counted as tensors or parameters"
     if any(problem.incomplete for problem in checkpoint.problems):
         yield "what could not be read (see problems): more can be in the file than is shown"
     if chosen is None:

@@ -69,9 +69,10 @@ def run(
             opcodes += _SLICE
             _check_limits(state, opcodes)
         value = state.result
+        _check_limits(state, 0)
     except PickleError as caught:
         fault = caught
-        value = state.salvage()
+        value = state.result if state.result is not None else state.salvage()
     escaped = (
         mark_reachable([value, *state.planted], state.calls, state.names.values()) if state.sensitive else []
     )

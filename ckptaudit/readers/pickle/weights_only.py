@@ -29,8 +29,13 @@ _FATAL = frozenset(
 )
 
 
-def accepted(pickled: Pickled, draft: Draft) -> bool:
-    """Whether torch.load(weights_only=True) would return the object; `draft` holds what else is wrong."""
+def accepted(pickled: Pickled, draft: Draft) -> bool | None:
+    """Whether torch.load(weights_only=True) would return the object; `draft` holds what else is wrong.
+
+    None where a limit of ours kept us from reading on: torch has no such limits.
+    """
+    if any(problem.code == "limit-reached" for problem in draft.problems):
+        return None
     if any(problem.code in _FATAL for problem in draft.problems):
         return False
     devices = {storage.device.partition(":")[0] for storage in draft.storages.values()}
