@@ -233,7 +233,10 @@ def _confirmed(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str
     if chosen is not None and any(module.version is not None for module in chosen.modules.values()):
         yield f"the module tree: {plural(len(chosen.modules), 'module')}, those without tensors too"
     if chosen is not None and _has_classes(chosen):
-        yield "the classes of modules, by name: their code is not in the file"
+        code = (
+            "is in the file, and was not run" if checkpoint.format == "torchscript" else "is not in the file"
+        )
+        yield f"the classes of modules, by name: their code {code}"
     if checkpoint.weights_only is not None and checkpoint.format != "safetensors":
         yield f"torch.load(weights_only=True) {_verdict(checkpoint)}"
 
@@ -242,6 +245,8 @@ def _verdict(checkpoint: Checkpoint) -> str:
     """What torch's restricted loader does with the file, and the names it would have to allow."""
     if checkpoint.weights_only:
         return "accepts this file"
+    if checkpoint.format not in ("torch-zip", "torch-legacy", "sharded"):
+        return f"refuses files of this format ({checkpoint.format})"
     from ckptaudit.readers.pickle.policy import accepted_by_torch
 
     names = [

@@ -24,9 +24,7 @@ _SETTABLE = frozenset({("collections", "OrderedDict"), ("collections", "Counter"
 
 
 # Problems that make torch.load itself fail, whatever it is allowed.
-_FATAL = frozenset(
-    {"malformed-file", "missing-record", "tensor-outside-storage", "storage-size-mismatch", "limit-reached"}
-)
+_FATAL = frozenset({"malformed-file", "missing-record", "tensor-outside-storage", "storage-size-mismatch"})
 
 
 def accepted(pickled: Pickled, draft: Draft) -> bool | None:
