@@ -20,6 +20,7 @@ class Limits:
     tensors: int = 150_000  # of one file
     pickle_bytes: int = 64 * 2**20  # one pickle, read as a whole
     depth: int = 200  # nesting of containers and modules in the saved object
+    places: int = 200_000  # containers and objects in the saved object; scalars and tensors do not count
     repeats: int = 50_000  # further ways to a tensor or module already seen: shared lists multiply them
     letters: int = 64_000_000  # of all names that are joined from the parts of a deep object
     extras: int = 50_000  # values that are no tensors, one by one

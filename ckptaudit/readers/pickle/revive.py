@@ -60,6 +60,7 @@ class Reviver:
         self._full = False
         self._barren: set[int] = set()  # containers already walked that hold no tensor
         self._repeats = 0
+        self._places = 0
         self._letters = draft.limits.letters
 
     def walk(self, value: object, path: Path = ()) -> None:
@@ -94,7 +95,12 @@ class Reviver:
         if type(value) in _SCALARS:
             self._leaf(place, value)
             return None
-        if id(value) in active:
+        if id(value) in active or self._full:
+            return None
+        self._places += 1
+        if self._places > self.draft.limits.places:
+            self._full = True
+            self.draft.limit("places", f"{show(place.path)} is one more container or object")
             return None
         if depth > self.draft.limits.depth:
             self._barren.add(id(value))
