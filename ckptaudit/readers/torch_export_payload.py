@@ -22,7 +22,7 @@ from ckptaudit.readers.pickle.memory import bytes_reached
 from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.wording import few
-from ckptaudit.source import Slice, Source
+from ckptaudit.source import Bytes, Slice, Source
 
 # ScalarType of the schema, from 1 and from 28 on; 0 is unknown.
 _DTYPES: Final[Mapping[object, str]] = {
@@ -116,7 +116,7 @@ class Payloads:
         if span is not None:
             return Slice(self._draft.source, span.start, span.nbytes, record.name)
         data = self._archive.read(record, self._draft.limits.inflated_bytes)
-        return _Inflated(f"{self._draft.source.path}!{record.name}", data)
+        return Bytes(f"{self._draft.source.path}!{record.name}", data)
 
     def _tensor(self, path: Path, name: str, record: Member, meta: Any, kind: Kind) -> TensorMeta:
         if type(meta) is not dict:
@@ -169,19 +169,6 @@ class Payloads:
             storage = Storage(identity, dtype, device, record.nbytes, plain)
         self._storages[record.name] = self._draft.storages[identity] = storage
         return storage
-
-
-class _Inflated:
-    """A compressed record, inflated, as a source of its own."""
-
-    def __init__(self, path: str, data: bytes) -> None:
-        self.path = path
-        self.size = len(data)
-        self._data = data
-
-    def read(self, start: int, nbytes: int) -> bytes:
-        """The bytes from `start`."""
-        return self._data[max(start, 0) : max(start, 0) + max(nbytes, 0)]
 
 
 def _read_nested(source: Source, limits: Limits) -> Checkpoint:
