@@ -1,8 +1,8 @@
 """Every cap on hostile input, in one frozen place.
 
-Honest checkpoints stay far below these; a file that reaches one is reported as a `limit-reached`
-problem that names the field, and the command line raises it with `--limit NAME=VALUE`. The defaults
-keep the worst file under two seconds and 256 MB.
+A file that reaches one is reported as a `limit-reached` problem that names the field, and the command
+line raises it with `--limit NAME=VALUE`. The defaults let a state dict of 100,000 tensors pass as torch.save
+writes it, and hold the hostile files of the tests under 256 MB.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 class Limits:
     """Caps on what one file may cost; all are counts or bytes, inclusive."""
 
-    opcodes: int = 4_000_000  # of one pickle; a tensor takes about 31, or 5 as torch.save writes it
+    opcodes: int = 4_000_000  # of one pickle; a tensor takes about 31, or one as torch.save writes it
     objects: int = 2_600_000  # of one pickle, in units of some 100 bytes: a string is one, a call three
     globals: int = 10_000  # different names that one pickle imports
     tensors: int = 150_000  # of one file
