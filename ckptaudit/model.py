@@ -62,9 +62,11 @@ DTYPE_BITS: Final[Mapping[str, int]] = MappingProxyType(
 )
 
 
-def bytes_of(dtype: str, shape: tuple[int, ...] | None) -> int:
-    """Bytes of the elements of a tensor; 0 without a shape, and for a dtype that is not known."""
-    return 0 if shape is None else prod(shape) * DTYPE_BITS.get(dtype, 0) // 8
+def bytes_of(dtype: str, shape: tuple[int, ...] | None, layout: str = "strided") -> int:
+    """Bytes of so many elements; 0 for a lazy shape, an unknown dtype, or a layout that keeps only some."""
+    if shape is None or layout.startswith("sparse"):
+        return 0
+    return prod(shape) * DTYPE_BITS.get(dtype, 0) // 8
 
 
 class Span(NamedTuple):
@@ -112,8 +114,11 @@ class TensorMeta(NamedTuple):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the elements themselves, whatever the storage behind them weighs."""
-        return bytes_of(self.dtype, self.shape)
+        """Bytes of the elements themselves, whatever the storage behind them weighs.
+
+        0 for a sparse layout: its shape tells nothing of how many elements are kept.
+        """
+        return bytes_of(self.dtype, self.shape, self.layout)
 
 
 class ModuleMeta(NamedTuple):

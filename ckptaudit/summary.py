@@ -21,7 +21,7 @@ Group = tuple[TensorMeta, ...]
 _STORAGE = itemgetter(TensorMeta._fields.index("storage"))
 _NBYTES = itemgetter(Storage._fields.index("nbytes"))
 _SHAPE = itemgetter(TensorMeta._fields.index("shape"))
-_DTYPE_AND_SHAPE = itemgetter(*map(TensorMeta._fields.index, ("dtype", "shape")))
+_DTYPE_SHAPE_LAYOUT = itemgetter(*map(TensorMeta._fields.index, ("dtype", "shape", "layout")))
 
 # Names under which training scripts keep the model beside other state dicts.
 MODEL_NAMES = ("model", "state_dict", "model_state_dict", "module", "net", "network", "params", "model_state")
@@ -223,7 +223,7 @@ def totals(checkpoint: Checkpoint, groups: tuple[Group, ...] | None = None) -> T
     counts = _untied(checkpoint)
     repeats = _repeats(counts, ties(checkpoint) if groups is None else groups)
     untied = sum(counts.values())
-    kinds = Counter(map(_DTYPE_AND_SHAPE, checkpoint.tensors.values()))
+    kinds = Counter(map(_DTYPE_SHAPE_LAYOUT, checkpoint.tensors.values()))
     return Totals(
         tensors=len(checkpoint.tensors),
         storages=len(checkpoint.storages),

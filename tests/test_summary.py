@@ -155,3 +155,10 @@ def test_counts_and_ties_are_torchs_own(tmp_path: Path) -> None:
     found = read(str(path))
     assert keys(ties(found)) == [group for group in by_memory.values() if len(group) > 1]
     assert totals(found).parameters == sum(value.numel() for value in model.parameters())
+
+
+def test_a_sparse_tensor_does_not_weigh_what_a_dense_one_would() -> None:
+    sparse = read(Path(__file__).parent.parent / "fixtures" / "sparse.pt")
+    dense = sparse.tensors["dense",]
+    assert dense.nbytes == 4 * 4 * 4
+    assert totals(sparse).bytes_tensors == dense.nbytes
