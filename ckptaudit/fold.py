@@ -148,14 +148,19 @@ def _node(index: dict[tuple[str, ...], Node], names: tuple[str, ...]) -> Node:
     return node
 
 
-def _sign(root: Node, repeats: Container[Path]) -> None:
-    numbers: dict[object, int] = {}
+def bottom_up(root: Node) -> Iterator[Node]:
+    """Every node, children before their parents. Iterative: how deep names go is the file's to choose."""
     stack, order = [root], []
     while stack:
         node = stack.pop()
         order.append(node)
         stack += node.children
-    for node in reversed(order):
+    return reversed(order)
+
+
+def _sign(root: Node, repeats: Container[Path]) -> None:
+    numbers: dict[object, int] = {}
+    for node in bottom_up(root):
         kind: object = node.meta and node.meta.cls
         if node.tensor is not None:
             kind = (leaf(node), node.tensor.path in repeats)

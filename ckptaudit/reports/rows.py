@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ckptaudit.fold import Difference, Fold, Leaf, Node, differences, folds, ordered
+from ckptaudit.fold import Difference, Fold, Leaf, Node, bottom_up, differences, folds, ordered
 from ckptaudit.model import ModuleMeta, Path
 from ckptaudit.reports.selection import Order, matcher
 from ckptaudit.text import listing, natural, plural, safe, shape, value
@@ -64,12 +64,7 @@ def rows(root: Node, view: View) -> Iterator[Row]:
 
 
 def _weigh(root: Node, view: View) -> None:
-    stack, order = [root], []
-    while stack:
-        node = stack.pop()
-        order.append(node)
-        stack += node.children
-    for node in reversed(order):
+    for node in bottom_up(root):
         own = view.counts.get(node.tensor.path, 0) if node.tensor else 0
         view.weights[node] = own + sum(view.weights[child] for child in node.children)
     view.whole = view.weights[root]
