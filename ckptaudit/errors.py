@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 
 class CkptAuditError(Exception):
     """Base of every error that ckptaudit raises on purpose.
 
     `path` is the file as the caller named it, `where` a member or a byte offset inside it (may be
     empty), `reason` what is wrong and `remedy` what the reader of the message can do about it (may
-    be empty). All four can hold text out of a hostile file: escape them before printing.
+    be empty). All four can hold text out of a hostile file: escape them before printing. `code` is the name
+    of the rule that tells of it.
     """
+
+    code: ClassVar[str] = "unreadable-file"
 
     def __init__(self, path: str, reason: str, *, where: str = "", remedy: str = "") -> None:
         self.path = path
@@ -25,15 +30,33 @@ class CkptAuditError(Exception):
 
 
 class UnreadableError(CkptAuditError):
-    """Nothing could be read: the file is absent, empty, broken from its first byte or no file at all."""
+    """Nothing could be read: the file is empty, or broken from its first byte on."""
+
+    code: ClassVar[str] = "malformed-file"
+
+
+class LimitError(UnreadableError):
+    """Nothing could be read without going past a cap of Limits."""
+
+    code: ClassVar[str] = "limit-reached"
+
+
+class AccessError(UnreadableError):
+    """There is no such file, no right to read it, or it is no regular file."""
+
+    code: ClassVar[str] = "unreadable-file"
 
 
 class UnsupportedFormatError(CkptAuditError):
     """The file is whole, and of a kind that ckptaudit recognises or does not, but never reads."""
 
+    code: ClassVar[str] = "unsupported-format"
+
 
 class NotFetchedError(CkptAuditError):
     """The file only stands for another one (a git-LFS pointer): there is nothing to audit yet."""
+
+    code: ClassVar[str] = "not-fetched"
 
 
 class SelectionError(CkptAuditError):

@@ -142,30 +142,42 @@ class StateDict:
 
 @dataclass(frozen=True, slots=True)
 class GlobalRef:
-    """A name that a pickle would import, and whether it would call it. `span` is the opcode that names it."""
+    """A name that a pickle would import, and whether it would call it. `span` is the opcode that names it.
+
+    `instance` says that every call of it is one by which pickles make plain objects: `cls.__new__(cls)`,
+    whose arguments, if any, are scalars. Any other call may run anything that bears the name.
+    """
 
     module: str
     name: str
     called: bool
     span: Span
+    instance: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Something wrong that a reader saw. `code` is the name of the rule that judges it.
 
-    `incomplete` says that what was read stops short of what the file holds.
+    `incomplete` says that what was read stops short of what the file holds; `keys` are the tensors, members
+    or names that it is about, where it is about some.
     """
 
     code: str
     detail: str
     span: Span | None = None
     incomplete: bool = False
+    keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything read from one checkpoint, in the order of the file."""
+    """Everything read from one checkpoint, in the order of the file.
+
+    `weights_only` is whether torch.load(weights_only=True) returns it (None: unknown). Where it does not,
+    `to_allow` are the names that torch.serialization.add_safe_globals would have to be given, and `refusals`
+    what else stands against it, which allowing names does not cure.
+    """
 
     path: str
     format: str
@@ -178,6 +190,8 @@ class Checkpoint:
     metadata: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     weights_only: bool | None = None
+    to_allow: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
 
     @property
     def nbytes(self) -> int:

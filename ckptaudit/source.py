@@ -12,7 +12,7 @@ import stat
 from types import TracebackType
 from typing import Protocol
 
-from ckptaudit.errors import UnreadableError
+from ckptaudit.errors import AccessError
 
 
 class Source(Protocol):
@@ -36,7 +36,7 @@ class Source(Protocol):
 class LocalFile:
     """A regular file on this machine; a context manager that closes it.
 
-    Raises UnreadableError where there is no such regular file, or no right to read it.
+    Raises AccessError where there is no such regular file, or no right to read it.
     """
 
     def __init__(self, path: str) -> None:
@@ -48,12 +48,12 @@ class LocalFile:
             # Looked at before it is opened: opening a FIFO would wait for a writer.
             mode = os.stat(path).st_mode
             if not stat.S_ISREG(mode):
-                raise UnreadableError(path, "not a regular file")
+                raise AccessError(path, "not a regular file")
             self._fd = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
-            raise UnreadableError(path, error.strerror or str(error), remedy="check the path") from None
+            raise AccessError(path, error.strerror or str(error), remedy="check the path") from None
         except ValueError as error:  # a NUL in the name
-            raise UnreadableError(path, str(error), remedy="check the path") from None
+            raise AccessError(path, str(error), remedy="check the path") from None
         self.size = os.fstat(self._fd).st_size
 
     def __enter__(self) -> LocalFile:
@@ -90,7 +90,7 @@ class LocalFile:
             os.lseek(self._fd, start, os.SEEK_SET)
             return os.read(self._fd, nbytes)
         except OSError as error:
-            raise UnreadableError(self.path, error.strerror or str(error), where=f"byte {start}") from None
+            raise AccessError(self.path, error.strerror or str(error), where=f"byte {start}") from None
 
     def _pread_rest(self, start: int, nbytes: int) -> bytes:
         # Linux hands out at most 2 GiB a call; an empty answer means that the file has shrunk.

@@ -12,7 +12,7 @@ import zlib
 from operator import itemgetter
 from struct import Struct
 
-from ckptaudit.errors import UnreadableError
+from ckptaudit.errors import LimitError, UnreadableError
 from ckptaudit.limits import Limits
 from ckptaudit.model import Problem, Span
 from ckptaudit.readers.member import Member
@@ -52,7 +52,7 @@ class Archive:
             if not self.members:
                 raise
             self.cut_off = True
-            self.problems.append(Problem("malformed-file", f"{error.where}: {error.reason}", incomplete=True))
+            self.problems.append(Problem(error.code, f"{error.where}: {error.reason}", incomplete=True))
         self.names = list(map(_NAME, self.members))
         self.by_name = dict(zip(reversed(self.names), reversed(self.members), strict=True))
         self.clashing = False  # two names differ in case only, or not at all
@@ -98,7 +98,7 @@ class Archive:
             reason = "its bytes are not in the file" if span is None else "it is encrypted"
             raise UnreadableError(self.source.path, reason, where=member.name)
         if max(member.nbytes, member.packed) > cap:
-            raise UnreadableError(
+            raise LimitError(
                 self.source.path,
                 f"{max(member.nbytes, member.packed):,} bytes, above the limit of {cap:,}",
                 where=member.name,
@@ -183,7 +183,7 @@ class Archive:
     def _read_directory(self, count: int, size: int, start: int) -> list[Member]:
         for limit, cost in (("members", count), ("directory_bytes", size)):
             if cost > getattr(self.limits, limit):
-                raise UnreadableError(
+                raise LimitError(
                     self.source.path,
                     f"{cost:,}: the limit {limit}={getattr(self.limits, limit)} was reached",
                     where="central directory",

@@ -15,7 +15,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from ckptaudit.errors import CkptAuditError, NotFetchedError, UnreadableError
+from ckptaudit.errors import AccessError, CkptAuditError, NotFetchedError, UnreadableError
 from ckptaudit.model import Checkpoint, Path, StateDict, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.probe import Probe
@@ -37,21 +37,21 @@ PREFERRED: Final = (
 def find_index(folder: str) -> str:
     """The one file of `folder` that a loader would open: an index, or a whole checkpoint.
 
-    Raises UnreadableError where there is none, or where nothing says which of several.
+    Raises AccessError where there is none, or where nothing says which of several.
     """
     try:
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries if entry.is_file())
     except OSError as error:
-        raise UnreadableError(folder, error.strerror or str(error), remedy="check the path") from None
+        raise AccessError(folder, error.strerror or str(error), remedy="check the path") from None
     for patterns in PREFERRED:
         found = [name for name in names if any(fnmatchcase(name.lower(), pattern) for pattern in patterns)]
         if len(found) == 1:
             return os.path.join(folder, found[0])
         if found:
             reason = f"the folder holds {len(found):,} checkpoints: {few(found, 5)}"
-            raise UnreadableError(folder, reason, remedy="name one of them")
-    raise UnreadableError(folder, "the folder holds no checkpoint", remedy="name a file")
+            raise AccessError(folder, reason, remedy="name one of them")
+    raise AccessError(folder, "the folder holds no checkpoint", remedy="name a file")
 
 
 def sniff(probe: Probe) -> bool:
@@ -160,7 +160,7 @@ def _read_shards(
         except NotFetchedError:
             unfetched.append(shard)
         except CkptAuditError as error:
-            draft.problem("malformed-file", f"shard {few([shard])} was not read: {error}", incomplete=True)
+            draft.problem(error.code, f"shard {few([shard])} was not read: {error}", incomplete=True)
     if absent:
         detail = f"{counted(absent, 'file')} named by the index but not there: {few(absent)}"
         draft.problem("index-mismatch", detail, incomplete=True)

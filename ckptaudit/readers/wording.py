@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sized
 
-from ckptaudit.errors import UnreadableError
+from ckptaudit.errors import LimitError
 from ckptaudit.limits import Limits
 
 
-def limit_error(path: str, name: str, limits: Limits, reason: str, where: str) -> UnreadableError:
+def limit_error(path: str, name: str, limits: Limits, reason: str, where: str) -> LimitError:
     """The error for a file of which nothing is read because the cap `name` of Limits was reached."""
     cap = getattr(limits, name)
-    return UnreadableError(
+    return LimitError(
         path,
         f"{reason}: the limit {name}={cap} was reached",
         where=where,

@@ -61,7 +61,7 @@ def write(checkpoint: Checkpoint, out: TextIO, selection: Selection = ALL) -> No
 
 def write_error(path: str, error: CkptAuditError | None, detail: str, out: TextIO) -> None:
     """Write the document of a file that could not be read: everything empty, and one problem."""
-    code = "internal-error" if error is None else _code(type(error).__name__)
+    code = "internal-error" if error is None else error.code
     _document(
         out,
         {
@@ -77,11 +77,6 @@ def write_error(path: str, error: CkptAuditError | None, detail: str, out: TextI
             "weights_only": "null",
         },
     )
-
-
-def _code(name: str) -> str:
-    words = "".join(f"-{char.lower()}" if char.isupper() else char for char in name.removesuffix("Error"))
-    return words.lstrip("-")
 
 
 def _document(out: TextIO, fields: Mapping[str, str | Iterable[str]]) -> None:
