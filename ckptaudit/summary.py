@@ -148,6 +148,29 @@ def _reach(tensor: TensorMeta) -> tuple[int, int]:
     return sum(step for step in steps if step < 0), sum(step for step in steps if step > 0)
 
 
+def bytes_viewed(tensors: Iterable[TensorMeta]) -> int:
+    """How many bytes of their one storage strided tensors look at; at most so many where they overlap."""
+    views = {
+        (tensor.dtype, tensor.shape, tensor.stride, tensor.offset): tensor for tensor in tensors
+    }.values()
+    ranges = []
+    elements = 0
+    for tensor in views:
+        bits = DTYPE_BITS.get(tensor.dtype, 8)
+        distinct = prod(
+            size for size, step in zip(tensor.shape or (), tensor.stride, strict=False) if step or not size
+        )
+        elements += distinct * bits // 8
+        low, high = _reach(tensor)
+        if distinct:
+            ranges.append(((tensor.offset + low) * bits // 8, (tensor.offset + high + 1) * bits // 8))
+    covered = end = 0
+    for start, stop in sorted(ranges):
+        covered += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return min(elements, covered)
+
+
 def alias_name(checkpoint: Checkpoint) -> Callable[[Group], list[str]]:
     """A function that names a group of tensors: by key inside one state dict, by full path across several."""
     owner = owner_of(checkpoint)

@@ -6,9 +6,10 @@ terminal, a table or a page passes through `safe` first.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from re import compile as regex
+from shlex import quote
 
 # Python refuses to print integers of more than 4,300 digits; nothing real comes near this.
 _PRINTABLE_BITS = 1024
@@ -177,3 +178,14 @@ def listing(names: list[str], most: int = 6) -> str:
     if len(names) > most:
         names = [*names[: most - 1], "…", names[-1]]
     return ", ".join(names)
+
+
+def some(names: Sequence[str], most: int = 6) -> str:
+    """The first `most` names, and how many more there are: "a, b and 3 more"."""
+    more = f" and {grouped(len(names) - most)} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def option(name: str, value: str) -> str | None:
+    """`--map 'a b=c'`, quoted for a shell; None where the value holds what cannot be pasted safely."""
+    return f"{name} {quote(value)}" if value.isprintable() else None

@@ -11,7 +11,13 @@ from importlib import import_module
 import click
 
 # Name of the subcommand (and of its file), and the line about it in `ckptaudit --help`.
-COMMANDS = {"inspect": "Show what is in a checkpoint, without running anything in it."}
+COMMANDS = {
+    "inspect": "Show what is in a checkpoint, without running anything in it.",
+    "check": "Audit checkpoints with rules; the exit code is the gate.",
+    "lock": "Write what a checkpoint holds as a small file to compare others with.",
+    "rules": "List the rules.",
+    "explain": "Show the page of a rule.",
+}
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import click
 
+from ckptaudit.cli.options import complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.limits import Limits
+from ckptaudit.locate import read_at
 from ckptaudit.model import Checkpoint
-from ckptaudit.readers import read
 from ckptaudit.reports.selection import Selection
-from ckptaudit.summary import select
-from ckptaudit.text import clip, encodable, safe
+from ckptaudit.text import encodable
 
 NOT_AUDITED = 3
 
@@ -31,24 +30,6 @@ class Request:
     expand: tuple[str, ...]
 
 
-class LimitType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
-    """NAME=VALUE, the name a field of Limits and the value a count."""
-
-    name = "name=value"
-
-    def convert(
-        self, value: str, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, int]:
-        """`depth=900` -> ("depth", 900)."""
-        name, _, number = value.partition("=")
-        names = [field.name for field in fields(Limits)]
-        if name not in names:
-            self.fail(f"{name!r} is no limit; the limits are {', '.join(names)}", param, ctx)
-        if not (number.isascii() and number.isdigit() and len(number) < 19):
-            self.fail(f"{name} takes a whole number, not {number!r}", param, ctx)
-        return name, int(number)
-
-
 @click.command("inspect")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH[::NAME]...")
 @click.option("--format", "form", type=click.Choice(["text", "json", "csv", "markdown"]), default="text")
@@ -57,7 +38,7 @@ class LimitType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # gen
 @click.option("--include", multiple=True, metavar="GLOB", help="Show only tensors of this key.")
 @click.option("--exclude", multiple=True, metavar="GLOB", help="Leave out tensors of this key.")
 @click.option("--sort", type=click.Choice(["name", "size", "file"]), help="Order of rows.")
-@click.option("--limit", type=LimitType(), multiple=True, metavar="NAME=VALUE", help="Raise a cap on input.")
+@limit_option
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -92,13 +73,14 @@ def command(
 def _inspect(path: str, request: Request) -> int:
     """Show one file; the exit code it deserves."""
     try:
-        checkpoint = _read(path, request.limits)
+        checkpoint = read_at(path, request.limits)
         try:
             _show(checkpoint, request)
         except BrokenPipeError:
-            _hush()
+            hush()
         except OSError as error:
-            return _unwritten(error)
+            unwritten(error)
+            return NOT_AUDITED
         return _code(checkpoint)
     except CkptAuditError as error:
         return _refuse(path, request, str(error), error)
@@ -109,13 +91,6 @@ def _inspect(path: str, request: Request) -> int:
 
 def _code(checkpoint: Checkpoint) -> int:
     return NOT_AUDITED if any(problem.incomplete for problem in checkpoint.problems) else 0
-
-
-def _read(path: str, limits: Limits) -> Checkpoint:
-    file, colons, name = path.rpartition("::")
-    if not colons or not name or os.path.exists(path):
-        return read(path, limits)
-    return select(read(file, limits), name)
 
 
 def _show(checkpoint: Checkpoint, request: Request) -> None:
@@ -153,9 +128,7 @@ def _show_table(checkpoint: Checkpoint, request: Request) -> None:
 
 def _refuse(path: str, request: Request, told: str, error: CkptAuditError | None) -> int:
     """One line on stderr, and where a document was asked for one that says so."""
-    with suppress(OSError):
-        line = f"error: {safe(clip(told, 1000))}"
-        click.echo(encodable(line, sys.stderr.encoding or "utf-8"), err=True)
+    complain(told)
     if request.format == "json":
         from ckptaudit.reports.json import write_error
 
@@ -163,21 +136,7 @@ def _refuse(path: str, request: Request, told: str, error: CkptAuditError | None
             write_error(path, error, told, sys.stdout)
             sys.stdout.flush()
         except BrokenPipeError:
-            _hush()
+            hush()
         except OSError as error:
-            return _unwritten(error)
+            unwritten(error)
     return NOT_AUDITED
-
-
-def _unwritten(error: OSError) -> int:
-    """A full disk, say: no fault of the file's, and none of ours."""
-    _hush()
-    with suppress(OSError):
-        click.echo(f"error: the output could not be written: {error.strerror or error}", err=True)
-    return NOT_AUDITED
-
-
-def _hush() -> None:
-    """Whoever reads our output has seen enough: that is no fault of the file's."""
-    # Python flushes stdout once more when it ends, and would complain there.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -32,6 +33,9 @@ PREFERRED: Final = (
     ("*.bin.index.json",),
     ("*.index.json", "*.safetensors", "*.pt", "*.pth", "*.bin", "*.ckpt", "*.pt2", "*.params", "*.tar"),
 )
+
+_SHARD: Final = re.compile(r"(.*)-\d{5}-of-\d{5}\.\w+")
+_KEYS: Final = 1000  # names of one problem that are kept
 
 
 def find_index(folder: str) -> str:
@@ -81,6 +85,7 @@ def read(probe: Probe, read_file: Callable[[str], Checkpoint]) -> Checkpoint:
         merge.add(shard, checkpoint)
     merge.settle()
     _compare(draft, weight_map, read_shards, merge.found)
+    _note_extra(draft, shards)
     _take_metadata(draft, index.get("metadata"))
     whole = len(read_shards) == len(shards) and not any(problem.incomplete for problem in draft.problems)
     if whole:
@@ -242,7 +247,27 @@ def _compare(
         (unlisted, "in a shard but not in the index"),
     ):
         if keys:
-            draft.problem("index-mismatch", f"{counted(keys, 'tensor')} {what}: {few(keys)}")
+            detail = f"{counted(keys, 'tensor')} {what}: {few(keys)}"
+            draft.problem("index-mismatch", detail, keys=tuple(keys[:_KEYS]))
+
+
+def _note_extra(draft: Draft, shards: Iterable[str]) -> None:
+    """Shards of the same series in the folder that the index does not name: left over from another save."""
+    named = set(shards)
+    series = {match[1] for shard in named if (match := _SHARD.fullmatch(shard))}
+    try:
+        with os.scandir(os.path.dirname(draft.source.path) or ".") as entries:
+            names = sorted(entry.name for entry in entries)
+    except OSError:
+        return
+    extra = [
+        name
+        for name in names
+        if name not in named and (match := _SHARD.fullmatch(name)) and match[1] in series
+    ]
+    if extra:
+        detail = f"{counted(extra, 'shard')} beside the index that it does not name: {few(extra)}"
+        draft.problem("index-mismatch", detail, keys=("extra shard",))
 
 
 def _take_metadata(draft: Draft, raw: object) -> None:
@@ -262,4 +287,4 @@ def _check_total(draft: Draft, raw: object) -> None:
     stored = sum(draft.storages[id].nbytes for id in {tensor.storage for tensor in draft.tensors.values()})
     if isinstance(total, bool) or total not in (tensors, viewed, stored):
         detail = f"the index says that the tensors take {few([total])} bytes, they take {tensors:,}"
-        draft.problem("index-mismatch", detail)
+        draft.problem("index-mismatch", detail, keys=("total_size",))

@@ -12,6 +12,7 @@ from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
 
 _SCALARS = (type(None), bool, int, float, str)
 _MAX_ITEMS = 64  # of a list that is shown whole
+_MAX_NUMBERS = 100_000  # of a list of numbers: the parameters that an optimizer's group lists
 _MAX_TEXT = 65_536
 _MAX_SHOWN = 200  # characters of a text that is too long to show whole, or part of another
 _WRAPPERS = (("torch", "Size"), ("builtins", "set"), ("builtins", "frozenset"))
@@ -50,6 +51,10 @@ def spelt(key: Any) -> str:
     return str(plain(key))
 
 
+def _is_count(item: Any) -> bool:
+    return type(item) is int and 0 <= item < _MAX_NUMBERS
+
+
 def _is_short(part: Any) -> bool:
     if type(part) is int:
         return part.bit_length() <= _MAX_BITS
@@ -59,6 +64,8 @@ def _is_short(part: Any) -> bool:
 
 
 def _collection(value: Any) -> object:
+    if type(value) is list and _MAX_ITEMS < len(value) <= _MAX_NUMBERS and all(map(_is_count, value)):
+        return list(value)
     if len(value) <= _MAX_ITEMS and type(value) is not dict and all(_is_short(item) for item in value):
         return [plain(item) for item in value]
     return f"{type(value).__name__} of {len(value):,}"

@@ -6,6 +6,7 @@ The first mention of a key decides its type, size and device, as torch caches th
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 
 from ckptaudit.model import DTYPE_BITS, Span, Storage, TensorMeta
 from ckptaudit.readers.draft import Draft
@@ -14,6 +15,7 @@ from ckptaudit.readers.pickle.symbols import Call, Persistent
 from ckptaudit.readers.pickle.tensors import TensorError, View
 from ckptaudit.readers.wording import few
 
+_MOST = 2**63
 _new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
 
@@ -39,6 +41,7 @@ class Stored:
         self._conflicts: set[str] = set()
         self.views: dict[int, View | None] = {}
         self.depth = 0
+        self.countable = True  # no tensor has more elements than torch can count
         self._unbacked: set[str] = set()
         self._embedded: dict[int, Storage] = {}
 
@@ -53,7 +56,8 @@ class Stored:
                 span = self._locate(key, nbytes)
             except TensorError as error:
                 span = None
-                self._draft.problem("missing-record", f"{error}, of storage {few([key])}", incomplete=True)
+                detail = f"{error}, of storage {few([key])}"
+                self._draft.problem("missing-record", detail, incomplete=True, keys=(key,))
             storage = self._storages[key] = _new(Storage, (key, dtype, device, nbytes, span))
         elif (dtype, device, nbytes) != storage[1:4]:
             storage = self._conflict(storage, found, nbytes)
@@ -91,6 +95,7 @@ class Stored:
             reach = reaches.get(look)
             if reach is None:
                 reach = reaches[look] = bytes_reached(tensor)
+                self.countable = self.countable and prod(shape or ()) < _MOST
             if reach > storages[name].nbytes and name not in self._unbacked:
                 self._outside(tensor, storages[name], reach)
 
@@ -100,6 +105,7 @@ class Stored:
             f"{few([tensor.key])} {list(tensor.shape or ())} needs {reach:,} bytes of storage "
             f"{few([storage.id])}, which has {storage.nbytes:,}",
             storage.span,
+            keys=(tensor.key,),
         )
 
     def _conflict(self, first: Storage, found: StorageId, nbytes: int) -> Storage:

@@ -1,0 +1,75 @@
+"""Baselines: findings of today that are accepted, so that only new ones fail.
+
+A file of JSON, one finding a line, sorted: `{"schema": "ckptaudit.baseline/1", "findings": [{"fingerprint",
+"rule", "path", "message"}]}`. Only the fingerprint counts; the rest tells a reviewer what it stands for.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from ckptaudit.audit import FileReport
+from ckptaudit.errors import CkptAuditError
+
+SCHEMA = "ckptaudit.baseline/1"
+_REMEDY = "write it again: --update-baseline"
+
+
+class BaselineError(CkptAuditError):
+    """The baseline cannot be read or written: wrong usage, not a bad checkpoint."""
+
+
+def load(path: str) -> frozenset[str]:
+    """The fingerprints that are accepted. Raises BaselineError where `path` is no baseline."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document: Any = json.load(file)
+    except OSError as error:
+        raise BaselineError(path, error.strerror or str(error), remedy=_REMEDY) from None
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(path, f"no JSON: {error}", remedy=_REMEDY) from None
+    rows = document.get("findings") if isinstance(document, dict) else None
+    if not isinstance(rows, list) or document.get("schema") != SCHEMA:
+        raise BaselineError(path, f"no baseline of schema {SCHEMA!r}", remedy=_REMEDY)
+    return frozenset(row["fingerprint"] for row in rows if isinstance(row, dict) and "fingerprint" in row)
+
+
+def accept(report: FileReport, accepted: frozenset[str]) -> FileReport:
+    """The report with the findings that are accepted set apart."""
+    if not accepted or not report.findings:
+        return report
+    known = [mark in accepted for mark in report.fingerprints(report.findings)]
+    pairs = list(zip(report.findings, known, strict=True))
+    return replace(
+        report,
+        findings=tuple(finding for finding, is_known in pairs if not is_known),
+        accepted=tuple(finding for finding, is_known in pairs if is_known),
+    )
+
+
+def dump(reports: Iterable[FileReport]) -> str:
+    """The text of a baseline that accepts every finding of `reports`."""
+    rows = []
+    for report in reports:
+        for finding, mark in zip(report.findings, report.fingerprints(report.findings), strict=True):
+            row = {"rule": finding.rule, "path": report.identity or report.path, "message": finding.message}
+            rows.append({"fingerprint": mark, **row})
+    rows.sort(key=lambda row: (row["path"], row["rule"], row["fingerprint"]))
+    lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
+    listed = f"[\n{lines}\n  ]" if rows else "[]"
+    return f'{{\n  "schema": "{SCHEMA}",\n  "findings": {listed}\n}}\n'
+
+
+def write(path: str, text: str) -> None:
+    """Replace the file at `path` in one step. Raises BaselineError where it cannot be written."""
+    draft = f"{path}.new"
+    try:
+        with open(draft, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.replace(draft, path)
+    except OSError as error:
+        raise BaselineError(path, f"cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,151 @@
+"""`ckptaudit check`: rules over checkpoints, and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import click
+
+from ckptaudit import config as configs
+from ckptaudit.audit import FileReport, Report
+from ckptaudit.cli.options import complain, hush, limit_option, unwritten
+from ckptaudit.errors import CkptAuditError
+from ckptaudit.gate import SECONDS, Each, Request, expand_paths, perform
+from ckptaudit.limits import Limits
+from ckptaudit.reports.check import FORMATS, render
+from ckptaudit.text import encodable
+
+WRONG_USAGE, NOT_AUDITED = 2, 3
+_MANY = 20  # files from which on a bar shows how far it is
+
+
+class FormatType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
+    """FORMAT, written to stdout, or FORMAT=FILE."""
+
+    name = "format"
+
+    def convert(
+        self, value: str, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """`sarif=out.sarif` -> ("sarif", "out.sarif"); `json` -> ("json", "")."""
+        name, equals, file = value.partition("=")
+        if name not in FORMATS:
+            self.fail(f"{name!r} is no format; the formats are {', '.join(FORMATS)}", param, ctx)
+        if equals and not file:
+            self.fail(f"no file in {value!r}", param, ctx)
+        return name, file
+
+
+@click.command("check")
+@click.argument("paths", nargs=-1, metavar="[PATH[::NAME]]...")
+@click.option("--against", metavar="REF", help="Compare keys with a checkpoint, a lock file or code.")
+@click.option("--map", "maps", multiple=True, metavar="OLD=NEW", help="Rename keys before they are compared.")
+@click.option("--expect-device", metavar="DEVICE", help="The device that every tensor should be tagged with.")
+@click.option("--deep", is_flag=True, default=None, help="Read every byte: compare checksums.")
+@click.option("--select", multiple=True, metavar="RULE|GROUP", help="Run only these.")
+@click.option("--ignore", multiple=True, metavar="RULE|GROUP", help="Leave these out.")
+@click.option("--fail-on", type=click.Choice(["note", "warning", "error"]), help="Default: error.")
+@click.option("--baseline", metavar="FILE", help="Findings in this file are accepted.")
+@click.option("--update-baseline", is_flag=True, help="Accept today's findings: write them to the baseline.")
+@click.option("--format", "forms", type=FormatType(), multiple=True, metavar="FORMAT[=FILE]",
+              help=f"Any of {', '.join(FORMATS)}; several at once to files.")  # fmt: skip
+@click.option(
+    "--config", "config_file", metavar="FILE", help="Settings; default: the nearest pyproject.toml."
+)
+@click.option("--no-config", is_flag=True, help="Read no settings.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=SECONDS, show_default=True,
+              metavar="SECONDS", help="What the code behind --against module:... may take.")  # fmt: skip
+@limit_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    paths: tuple[str, ...],
+    forms: tuple[tuple[str, str], ...],
+    config_file: str | None,
+    no_config: bool,
+    **given: object,
+) -> None:
+    """Audit checkpoints: is it safe, is it whole, is it what the model expects?
+
+    PATH is a file, an index of shards, a folder (all checkpoints below it) or a glob; PATH::NAME is one
+    state dict of several. Nothing in a file is run. REF is another checkpoint, a file that `ckptaudit lock`
+    wrote, or module:pkg.mod:factory, your own code, which builds the model in a child process.
+
+    Exit codes: 0 clean, 1 findings at or above --fail-on, 2 wrong usage, 3 something could not be audited.
+    """
+    try:
+        path = None if no_config else config_file or configs.find()
+        request = _request(paths, configs.load(path) if path else configs.Config(), given)
+        files = expand_paths(request)
+        with _progress(files) as each:
+            report = perform(request, files, each)
+    except CkptAuditError as error:
+        complain(str(error))
+        ctx.exit(WRONG_USAGE)
+    ctx.exit(report.exit_code if _write(report, forms) else NOT_AUDITED)
+
+
+def _request(paths: tuple[str, ...], config: configs.Config, given: dict[str, object]) -> Request:
+    select: tuple[str, ...] = given["select"]  # type: ignore[assignment]
+    return Request(
+        paths,
+        configs.Options(
+            select=_parts(select) or None,
+            ignore=_parts(given["ignore"]),  # type: ignore[arg-type]
+            against=given["against"],  # type: ignore[arg-type]
+            map=given["maps"],  # type: ignore[arg-type]
+            expect_device=given["expect_device"],  # type: ignore[arg-type]
+            deep=given["deep"],  # type: ignore[arg-type]
+        ),
+        config,
+        fail_on=given["fail_on"],  # type: ignore[arg-type]
+        baseline=given["baseline"],  # type: ignore[arg-type]
+        update_baseline=bool(given["update_baseline"]),
+        limits=replace(Limits(), **dict(given["limit"])),  # type: ignore[call-overload]
+        seconds=given["timeout"],  # type: ignore[arg-type]
+    )
+
+
+def _parts(values: tuple[str, ...]) -> tuple[str, ...]:
+    """`--select trust,keys` says the same as `--select trust --select keys`."""
+    return tuple(part.strip() for value in values for part in value.split(",") if part.strip())
+
+
+@contextmanager
+def _progress(files: list[str]) -> Iterator[Each]:
+    """A bar on stderr, where that is a terminal and there is something to wait for."""
+    if len(files) < _MANY or not sys.stderr.isatty():
+        yield lambda report: None
+        return
+    with click.progressbar(length=len(files), label="checking", file=sys.stderr) as bar:
+
+        def advance(report: FileReport) -> None:
+            bar.update(1)
+
+        yield advance
+
+
+def _write(report: Report, forms: tuple[tuple[str, str], ...]) -> bool:
+    """Write every format that is asked for, and text where none goes to stdout; whether that worked."""
+    try:
+        for name, file in forms:
+            if file:
+                with open(file, "w", encoding="utf-8", newline="\n") as out:
+                    out.write(render(name, report))
+        shown = [name for name, file in forms if not file] or ["text"]
+        for name in shown:
+            colour = name == "text" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+            page = render(name, report, colour=colour)
+            sys.stdout.write(encodable(page, sys.stdout.encoding or "utf-8"))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        hush()
+    except OSError as error:
+        unwritten(error)
+        return False
+    return True

@@ -1,0 +1,155 @@
+"""A checkpoint against what is expected of it: which keys are missing, unexpected, renamed, of another shape.
+
+Strict loading is the measure (torch.nn.Module.load_state_dict): what it would refuse is told, and what it
+lets pass although something is wrong, too. Nothing here reads a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from ckptaudit.blueprint import Blueprint, Expected
+from ckptaudit.match.mapping import Mapped, apply
+from ckptaudit.match.renames import Ambiguity, Rename, held_by, search
+from ckptaudit.match.shapes import Mismatch, explained
+from ckptaudit.model import Checkpoint, TensorMeta
+from ckptaudit.saved import Saved
+from ckptaudit.summary import ties
+
+__all__ = ["Ambiguity", "Match", "Mismatch", "Rename", "match"]
+
+# torch.nn.modules.batchnorm._NormBase fills this in where the module's saved version is below 2, or unknown.
+_TRACKED = "num_batches_tracked"
+_TRACKED_SINCE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What comes of loading `own` into the model of `blueprint`.
+
+    `missing` and `unexpected` are what strict loading would name; of what the model ties, only keys whose
+    memory is nowhere in the file are missing: `absent_ties` are the others, each with the key that is there.
+    `tolerated` are missing keys that torch fills in. `diverged` are ties of the model that the file holds
+    in different memory. `ambiguous` are keys that could each be several of the expected ones. `after` says
+    how many keys would be missing, unexpected and of another shape with `renames` applied.
+    """
+
+    blueprint: Blueprint
+    own: Saved
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    absent_ties: tuple[tuple[str, str], ...]
+    tolerated: tuple[str, ...]
+    mismatched: tuple[Mismatch, ...]
+    dtypes: tuple[Mismatch, ...]
+    diverged: tuple[tuple[TensorMeta, ...], ...]
+    renames: tuple[Rename, ...]
+    ambiguous: tuple[Ambiguity, ...]
+    after: tuple[int, int, int]
+    fitting: tuple[str, ...] = field(repr=False)
+    unused: tuple[str, ...] = ()
+
+
+def match(checkpoint: Checkpoint, own: Saved, blueprint: Blueprint, maps: Iterable[Mapped] = ()) -> Match:
+    """Compare the state dict `own` of `checkpoint` with `blueprint`, its keys first renamed by `maps`."""
+    rows, unused = apply(own.tensors, tuple(maps))
+    expected = blueprint.tensors
+    absent, absent_ties = _absent(blueprint, rows)
+    tolerated = tuple(key for key in absent if _is_tolerated(key, own))
+    filled = set(tolerated)
+    missing = tuple(key for key in absent if key not in filled)
+    unexpected = tuple(key for key in rows if key not in expected)
+    mismatched = _mismatched(rows, expected)
+    renames, ambiguous = search(
+        {key: held_by(*expected[key]) for key in missing},
+        {key: held_by(rows[key].shape, rows[key].dtype) for key in unexpected},
+    )
+    wrong = {each.key for each in mismatched}
+    return Match(
+        blueprint=blueprint,
+        own=own,
+        missing=(*missing, *(key for key in blueprint.other_keys if key not in own.other_keys)),
+        unexpected=(*unexpected, *(key for key in own.other_keys if key not in blueprint.other_keys)),
+        absent_ties=absent_ties,
+        tolerated=tolerated,
+        mismatched=mismatched,
+        dtypes=tuple(
+            Mismatch(key, expected[key], Expected(row.shape, row.dtype), "dtype")
+            for key, row in rows.items()
+            if key in expected and key not in wrong and row.dtype != expected[key].dtype
+        ),
+        diverged=_diverged(checkpoint, blueprint, rows),
+        renames=renames,
+        ambiguous=ambiguous,
+        after=(*_after(rows, blueprint, missing, renames), len(mismatched)),
+        fitting=tuple(key for key in rows if key in expected and key not in wrong),
+        unused=unused,
+    )
+
+
+def _absent(
+    blueprint: Blueprint, rows: Mapping[str, TensorMeta]
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Expected keys that the file has not: those to miss, and those whose tied memory is there."""
+    tied = {key: group for group in blueprint.ties for key in group}
+    missing, benign = [], []
+    for key in blueprint.tensors:
+        if key in rows:
+            continue
+        present = next((other for other in tied.get(key, ()) if other in rows), None)
+        if present is None:
+            missing.append(key)
+        else:
+            benign.append((key, present))
+    return tuple(missing), tuple(benign)
+
+
+def _is_tolerated(key: str, own: Saved) -> bool:
+    owner, _, name = key.rpartition(".")
+    if name != _TRACKED:
+        return False
+    module = own.modules.get(owner)
+    return module is None or module.version is None or module.version < _TRACKED_SINCE
+
+
+def _mismatched(rows: Mapping[str, TensorMeta], expected: Mapping[str, Expected]) -> tuple[Mismatch, ...]:
+    found = []
+    for key, row in rows.items():
+        wanted = expected.get(key)
+        # What the model itself does not know yet takes any shape.
+        if wanted is not None and wanted.shape is not None and row.shape != wanted.shape:
+            found.append(Mismatch(key, wanted, Expected(row.shape, row.dtype), ""))
+    return explained(found)
+
+
+def _diverged(
+    checkpoint: Checkpoint, blueprint: Blueprint, rows: Mapping[str, TensorMeta]
+) -> tuple[tuple[TensorMeta, ...], ...]:
+    """For each tie that the file holds in several memories, one tensor of each of them."""
+    if not blueprint.ties:
+        return ()
+    memory = {tensor.path: number for number, group in enumerate(ties(checkpoint)) for tensor in group}
+    found = []
+    for group in blueprint.ties:
+        apart: dict[object, TensorMeta] = {}
+        for key in group:
+            if key in rows:
+                apart.setdefault(memory.get(rows[key].path, key), rows[key])
+        if len(apart) > 1:
+            found.append(tuple(apart.values()))
+    return tuple(found)
+
+
+def _after(
+    rows: Mapping[str, TensorMeta],
+    blueprint: Blueprint,
+    missing: tuple[str, ...],
+    renames: tuple[Rename, ...],
+) -> tuple[int, int]:
+    """How many keys would be missing, and unexpected, if all that is suggested were done."""
+    renamed, _ = apply(rows, tuple(each.mapped for each in renames), only=set(rows) - set(blueprint.tensors))
+    return (
+        sum(key not in renamed for key in missing),
+        sum(key not in blueprint.tensors for key in renamed),
+    )

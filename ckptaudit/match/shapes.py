@@ -1,0 +1,61 @@
+"""Why two shapes differ: transposed, a resized head, rows appended, the same elements in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal, NamedTuple
+
+from ckptaudit.blueprint import Expected
+
+Cause = Literal[
+    "", "dtype", "lazy", "transposed", "permuted", "squeezed", "reshaped", "rows", "head", "resized"
+]
+
+
+class Mismatch(NamedTuple):
+    """A key that is there, and is not as expected."""
+
+    key: str
+    expected: Expected
+    found: Expected
+    cause: Cause
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """The sizes that differ, (expected, found), where both have as many dimensions."""
+        expected, found = self.expected.shape or (), self.found.shape or ()
+        if len(expected) != len(found):
+            return ()
+        return tuple(pair for pair in zip(expected, found, strict=True) if pair[0] != pair[1])
+
+
+def explained(found: Iterable[Mismatch]) -> tuple[Mismatch, ...]:
+    """The same with their causes. Weight and bias of one layer tell together that it is a resized head."""
+    rows = [each._replace(cause=_cause(each.expected.shape, each.found.shape)) for each in found]
+    biases = {row.key.rpartition(".")[0] for row in rows if row.key.rpartition(".")[2] == "bias"}
+    return tuple(
+        row._replace(cause="head") if row.cause == "rows" and row.key.rpartition(".")[0] in biases else row
+        for row in rows
+    )
+
+
+def _cause(expected: tuple[int, ...] | None, found: tuple[int, ...] | None) -> Cause:
+    if expected is None or found is None:
+        return "lazy"
+    if len(expected) == 2 and found == expected[::-1]:
+        return "transposed"
+    if len(expected) == len(found) and sorted(expected) == sorted(found):
+        return "permuted"
+    if [size for size in expected if size != 1] == [size for size in found if size != 1]:
+        return "squeezed"
+    if _count(expected) == _count(found):
+        return "reshaped"
+    same_rest = len(expected) == len(found) and expected[1:] == found[1:]
+    return "rows" if same_rest else "resized"
+
+
+def _count(shape: tuple[int, ...]) -> int:
+    count = 1
+    for size in shape:
+        count *= size
+    return count

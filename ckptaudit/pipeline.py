@@ -1,0 +1,270 @@
+"""From paths to a Report: gathers the facts that the chosen rules ask for, and no others, file by file.
+
+A bad file is a finding and never stops the others: what could not be read at all goes through the same rules
+as a checkpoint that is empty but for the problem that says why.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from ckptaudit.audit import Coverage, Facts, FileReport, Report, Rule, Severity, audit
+from ckptaudit.errors import CkptAuditError
+from ckptaudit.limits import Limits
+from ckptaudit.locate import read_at
+from ckptaudit.model import Checkpoint, Problem
+from ckptaudit.text import dotted
+
+if TYPE_CHECKING:
+    from ckptaudit.blueprint import Blueprint
+    from ckptaudit.match import Match
+    from ckptaudit.match.mapping import Mapped
+    from ckptaudit.readers.checksums import Checksums
+    from ckptaudit.saved import Saved
+    from ckptaudit.summary import Group
+    from ckptaudit.values import Copies
+
+_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How one file is to be audited: `maps` rename its keys before they are compared with `against`."""
+
+    rules: tuple[Rule, ...]
+    against: str | None = None
+    maps: tuple[Mapped, ...] = ()
+    expected_device: str | None = None
+    deep: bool = False
+    limits: Limits = field(default_factory=Limits)
+    seconds: float = _SECONDS
+
+
+class AbsentError(Exception):
+    """A fact that cannot be had, or was not asked for; its text is the reason."""
+
+
+class References:
+    """Blueprints by their reference: each is loaded once, however many files are compared with it."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Blueprint | CkptAuditError] = {}
+
+    def find(self, reference: str, settings: Settings) -> Blueprint:
+        """The blueprint. Raises CkptAuditError where it cannot be had, each time."""
+        from ckptaudit.blueprint import load
+
+        if reference not in self._known:
+            try:
+                self._known[reference] = load(reference, settings.limits, settings.seconds)
+            except CkptAuditError as error:
+                self._known[reference] = error
+        found = self._known[reference]
+        if isinstance(found, CkptAuditError):
+            raise found
+        return found
+
+
+class _Gatherer:
+    """The facts of one checkpoint, each worked out when a rule asks for it. AbsentError says why not."""
+
+    def __init__(self, checkpoint: Checkpoint, settings: Settings, references: References) -> None:
+        self.checkpoint = checkpoint
+        self._settings = settings
+        self._references = references
+
+    @cached_property
+    def tied(self) -> tuple[Group, ...]:
+        from ckptaudit.summary import ties
+
+        return ties(self.checkpoint)
+
+    @cached_property
+    def overlapping(self) -> tuple[Group, ...]:
+        from ckptaudit.summary import overlaps
+
+        return overlaps(self.checkpoint)
+
+    @property
+    def expected_device(self) -> str | None:
+        return self._settings.expected_device
+
+    @cached_property
+    def own(self) -> Saved:
+        from ckptaudit.saved import saved
+
+        self._want_whole()
+        try:
+            return saved(self.checkpoint)
+        except CkptAuditError as error:
+            raise AbsentError(f"{error.reason} ({error.remedy})") from None
+
+    @cached_property
+    def match(self) -> Match:
+        from ckptaudit.match import match
+
+        if self._settings.against is None:
+            raise AbsentError("use --against REF")
+        self._want_whole()
+        try:
+            blueprint = self._references.find(self._settings.against, self._settings)
+        except CkptAuditError as error:
+            self.checkpoint = _with_problem(self.checkpoint, "broken-reference", str(error))
+            raise AbsentError("the reference cannot be had") from None
+        return match(self.checkpoint, self.own, blueprint, self._settings.maps)
+
+    @cached_property
+    def copies(self) -> Copies:
+        from ckptaudit.values import compare_copies
+
+        return compare_copies(self.checkpoint, self.match.diverged)
+
+    @cached_property
+    def checksums(self) -> Checksums:
+        from ckptaudit.readers.checksums import compare
+
+        if not self._settings.deep:
+            raise AbsentError("use --deep")
+        found = compare(self.checkpoint, self._settings.limits)
+        if found is None:
+            raise AbsentError("its format has no checksums")
+        return found
+
+    def _want_whole(self) -> None:
+        if is_incomplete(self.checkpoint):
+            raise AbsentError("the file could not be read completely")
+
+
+FACTS = ("match", "own", "copies", "tied", "overlapping", "expected_device", "checksums", "checkpoint")
+
+
+def gather(checkpoint: Checkpoint, settings: Settings, references: References) -> Facts:
+    """The facts that the rules of `settings` need or want, and why others are absent."""
+    asked = {name for rule in settings.rules for name in (*rule.needs, *rule.wants)}
+    gatherer = _Gatherer(checkpoint, settings, references)
+    known: dict[str, object] = {}
+    absent: dict[str, str] = {}
+    for name in FACTS:  # `match` first: a reference that cannot be had becomes a problem of the checkpoint
+        if name in asked:
+            try:
+                known[name] = getattr(gatherer, name)
+            except AbsentError as reason:
+                absent[name] = str(reason)
+    return Facts(known, absent)
+
+
+def audit_file(path: str, settings: Settings, references: References, root: str = "") -> FileReport:
+    """Audit what `path` names. `root` is the folder that the file's identity in a baseline counts from."""
+    try:
+        checkpoint = read_at(path, settings.limits)
+    except CkptAuditError as error:
+        told = ": ".join(part for part in (error.where, error.reason) if part)
+        checkpoint = _nothing(path, error.code, f"{told}; {error.remedy}" if error.remedy else told)
+    except Exception as error:
+        checkpoint = _failed(path, error)
+    try:
+        return _judge(path, checkpoint, settings, references, root)
+    except Exception as error:
+        return _judge(path, _failed(path, error), replace(settings, against=None), references, root)
+
+
+def _judge(
+    path: str, checkpoint: Checkpoint, settings: Settings, references: References, root: str
+) -> FileReport:
+    facts = gather(checkpoint, settings, references)
+    findings, skipped = audit(settings.rules, facts)
+    seen = facts.known.get("checkpoint", checkpoint)
+    assert isinstance(seen, Checkpoint)
+    match: Match | None = facts.known.get("match")  # type: ignore[assignment]
+    return FileReport(
+        path=path,
+        format=checkpoint.format or None,
+        audited=not is_incomplete(seen),
+        findings=findings,
+        skipped=skipped,
+        identity=identity(path, root),
+        coverage=None if match is None else _coverage(match),
+        picked=_picked(checkpoint, match),
+        weights_only=checkpoint.weights_only,
+        to_allow=checkpoint.to_allow,
+        refusals=checkpoint.refusals,
+    )
+
+
+def identity(path: str, root: str) -> str:
+    """`path` seen from the folder `root`, with slashes: the same wherever the call is made from."""
+    if not os.path.isabs(path) and not root:
+        return os.path.normpath(path).replace(os.sep, "/")
+    try:
+        return os.path.relpath(path, root or os.curdir).replace(os.sep, "/")
+    except ValueError:  # another drive
+        return path.replace(os.sep, "/")
+
+
+def is_incomplete(checkpoint: Checkpoint) -> bool:
+    """Whether something of the file could not be audited."""
+    return any(problem.incomplete for problem in checkpoint.problems)
+
+
+def _with_problem(checkpoint: Checkpoint, code: str, detail: str) -> Checkpoint:
+    return replace(checkpoint, problems=(*checkpoint.problems, Problem(code, detail, incomplete=True)))
+
+
+def _nothing(path: str, code: str, detail: str) -> Checkpoint:
+    """A checkpoint of which nothing is known but what kept us from reading it."""
+    return _with_problem(Checkpoint(path, "", (), {}, {}), code, detail)
+
+
+def _failed(path: str, error: Exception) -> Checkpoint:
+    told = f"internal error ({type(error).__name__}: {error}); please report it, with the file"
+    return _nothing(path, "internal-error", told)
+
+
+def _picked(checkpoint: Checkpoint, match: Match | None) -> str | None:
+    if match is None or len(checkpoint.state_dicts) < 2 or not match.own.root:
+        return None
+    return dotted(match.own.root)
+
+
+def _coverage(match: Match) -> Coverage:
+    """What of the reference the file holds in the right shape; tied memory counts once."""
+    expected = match.blueprint.tensors
+    repeats = {key for group in match.blueprint.ties for key in group[1:]}
+    first = {key: group[0] for group in match.blueprint.ties for key in group}
+    held = {first.get(key, key) for key in match.fitting} & expected.keys()
+    whole = [each for key, each in expected.items() if key not in repeats]
+    part = [expected[key] for key in held]
+    return Coverage(
+        reference=match.blueprint.reference,
+        tensors=len(part),
+        of_tensors=len(whole),
+        parameters=sum(each.numel for each in part),
+        of_parameters=sum(each.numel for each in whole),
+        nbytes=sum(each.nbytes for each in part),
+        of_nbytes=sum(each.nbytes for each in whole),
+    )
+
+
+def run(
+    files: Iterable[tuple[str, Settings]],
+    *,
+    fail_on: Severity = Severity.ERROR,
+    left_out: Iterable[Rule] = (),
+    root: str = "",
+    each: Callable[[FileReport], FileReport] = lambda report: report,
+) -> Report:
+    """Audit every file with its own settings. `each` may change a report, or count it, once it is there."""
+    start = perf_counter()
+    references = References()
+    reports: list[FileReport] = []
+    rules: dict[str, Rule] = {}
+    for path, settings in files:
+        rules.update({rule.name: rule for rule in settings.rules})
+        reports.append(each(audit_file(path, settings, references, root)))
+    rest = tuple(rule for rule in left_out if rule.name not in rules)
+    return Report(tuple(reports), tuple(rules.values()), rest, fail_on, perf_counter() - start)

@@ -1,0 +1,30 @@
+"""The rule `broken-reference`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ckptaudit.audit import Finding, Severity, rule, told
+from ckptaudit.model import Checkpoint
+
+
+@rule("keys")
+def broken_reference(checkpoint: Checkpoint) -> Iterator[Finding]:
+    """What the checkpoint was to be compared with cannot be had.
+
+    ## What it finds
+    A reference given by `--against`, or set for this path in pyproject.toml, that is no file, no
+    checkpoint that can be read completely, no lock file, or code that gives no `nn.Module` in the time it
+    has.
+
+    ## Why it matters
+    The keys were not looked at.
+
+    ## Example
+    `module:net:build gives a function, not an nn.Module`.
+
+    ## What to do
+    Correct the reference: another checkpoint, a file that `ckptaudit lock` wrote, or
+    `module:pkg.mod:factory` with a factory that takes no arguments.
+    """
+    yield from told(checkpoint, "broken-reference", Severity.ERROR)

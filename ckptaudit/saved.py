@@ -1,0 +1,135 @@
+"""What the state dict of a checkpoint's model holds, and what of the model no state dict would hold.
+
+A file that torch.save(model) wrote has more than `model.state_dict()` would have: tensors that are plain
+attributes, modules and parameters in plain lists and dicts, buffers that are not persistent. `nn.Module`
+registers a parameter, buffer or module only where it is an attribute itself
+(https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+from ckptaudit.errors import SelectionError
+from ckptaudit.model import Checkpoint, ModuleMeta, Path, StateDict, TensorMeta
+from ckptaudit.summary import members, pick
+from ckptaudit.text import dotted, listing
+
+Why = Literal["plain attribute", "in a plain container", "non-persistent buffer"]
+EXTRA_STATE = "_extra_state"  # torch.nn.modules.module._EXTRA_STATE_KEY_SUFFIX
+
+
+class Lost(NamedTuple):
+    """A tensor that the model owns and its state dict does not hold."""
+
+    shape: tuple[int, ...] | None
+    dtype: str
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """The state dict at `root`: its tensors by key, other keys in it, and what it would lose."""
+
+    root: Path | None
+    tensors: Mapping[str, TensorMeta]
+    other_keys: tuple[str, ...] = ()
+    lost: Mapping[str, Lost] = field(default_factory=dict)
+    modules: Mapping[str, ModuleMeta] = field(default_factory=dict)
+
+
+def saved(checkpoint: Checkpoint) -> Saved:
+    """The state dict that plainly is the model's; where the file has none, all tensors but optimizers'.
+
+    Raises SelectionError where several could be it.
+    """
+    chosen = pick(checkpoint)
+    if chosen is not None:
+        return of_state_dict(checkpoint, chosen)
+    roles: dict[str, list[StateDict]] = {}
+    for state_dict in checkpoint.state_dicts:
+        roles.setdefault(state_dict.role, []).append(state_dict)
+    for role in ("model", "ema"):
+        if len(found := roles.get(role, [])) == 1:
+            return of_state_dict(checkpoint, found[0])
+        if found:
+            names = listing([dotted(each.root) or "(the whole file)" for each in found])
+            reason = f"{names} could each be the model"
+            raise SelectionError(checkpoint.path, reason, remedy="name one: PATH::NAME")
+    optimizers = {each.root for each in roles.get("optimizer", [])}
+    rows = (row for root, found in members(checkpoint).items() if root not in optimizers for row in found)
+    return Saved(None, {dotted(row.path): row for row in rows})
+
+
+def of_state_dict(checkpoint: Checkpoint, chosen: StateDict) -> Saved:
+    """What the state dict `chosen` holds, or would hold: `chosen` may be a whole module."""
+    rows = members(checkpoint)[chosen.root]
+    others = tuple(_other_keys(checkpoint, chosen))
+    if not any(module.cls is not None for module in chosen.modules.values()):
+        return Saved(chosen.root, {row.key: row for row in rows}, others, modules=chosen.modules)
+    held: dict[str, TensorMeta] = {}
+    out: list[tuple[TensorMeta, Why]] = []
+    for row in rows:
+        why = _why_lost(row, chosen.modules)
+        if why is None:
+            held[row.key] = row
+        else:
+            out.append((row, why))
+    # A plain list of layers that are registered elsewhere too loses nothing.
+    views = {(row.storage, row.offset, row.shape, row.stride) for row in held.values()}
+    lost = {
+        row.key: Lost(row.shape, row.dtype, why)
+        for row, why in out
+        if (row.storage, row.offset, row.shape, row.stride) not in views
+    }
+    return Saved(chosen.root, held, others, lost, chosen.modules)
+
+
+def _other_keys(checkpoint: Checkpoint, chosen: StateDict) -> Iterable[str]:
+    length = len(chosen.root)
+    for path in checkpoint.extras:
+        if len(path) > length and path[:length] == chosen.root:
+            key = path[length]
+            if isinstance(key, str) and key.rpartition(".")[2] == EXTRA_STATE:
+                yield key
+
+
+def _why_lost(row: TensorMeta, modules: Mapping[str, ModuleMeta]) -> Why | None:
+    owner, _, name = row.key.rpartition(".")
+    module = modules.get(owner)
+    if module is None or not _is_registered(owner, modules):
+        return "in a plain container"
+    if row.kind == "tensor":
+        return "plain attribute"
+    transient = (module.config or {}).get("non_persistent_buffers")
+    if row.kind == "buffer" and isinstance(transient, list) and name in transient:
+        return "non-persistent buffer"
+    return None
+
+
+def _is_registered(path: str, modules: Mapping[str, ModuleMeta]) -> bool:
+    """Whether every step on the way to a module is a module: a plain list is none."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path not in modules:
+            return False
+    return True
+
+
+def module_classes(checkpoint: Checkpoint) -> list[str]:
+    """The dotted classes of the modules that a file holds as a whole, each once, in the order of the file.
+
+    TorchScript and exported programs carry the code of theirs: there it is none.
+    """
+    if checkpoint.format in ("torchscript", "torch-export"):
+        return []
+    found = {
+        module.cls
+        for state_dict in checkpoint.state_dicts
+        for module in state_dict.modules.values()
+        if module.cls is not None
+    }
+    order = (f"{ref.module}.{ref.name}" for ref in checkpoint.globals)
+    return [name for name in order if name in found]
