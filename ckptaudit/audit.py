@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Final, Literal
@@ -103,7 +104,7 @@ def _as_one(problems: list[Problem], severity: Severity, fix: str | None) -> Fin
 Check = Callable[..., Iterator[Finding]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Rule:
     """A check with its name and its page. `needs` are the facts that it cannot do without, `wants` others."""
 
@@ -148,20 +149,39 @@ class Facts:
     absent: Mapping[str, str] = field(default_factory=lambda: NOTHING)
 
 
-def audit(rules: Sequence[Rule], facts: Facts) -> tuple[tuple[Finding, ...], dict[str, str]]:
+def audit(rules: tuple[Rule, ...], facts: Facts) -> tuple[tuple[Finding, ...], dict[str, str]]:
     """Run `rules` on one checkpoint: the findings, worst first, and the rules that were skipped, and why."""
     found: list[Finding] = []
-    skipped: dict[str, str] = {}
-    known, absent = facts.known, facts.absent
-    for each in rules:
-        missing = [name for name in each.needs if name not in known]
-        if missing:
-            skipped[each.name] = absent.get(missing[0], f"{missing[0]} was not gathered")
-            continue
-        given = {name: known[name] for name in (*each.needs, *each.wants) if name in known}
-        found += [replace(finding, rule=each.name) for finding in each.check(**given)]
+    known = facts.known
+    ready, lacking = _plan(rules, tuple(known))
+    for each, needs, wants in ready:
+        given = [known[name] for name in needs]
+        findings = (
+            each.check(*given, **{name: known[name] for name in wants}) if wants else each.check(*given)
+        )
+        found += [replace(finding, rule=each.name) for finding in findings]
+    skipped = {name: facts.absent.get(fact, f"{fact} was not gathered") for name, fact in lacking.items()}
     # Sorting keeps the order of rules among findings of one severity.
     return tuple(sorted(found, key=lambda finding: -finding.severity)), skipped
+
+
+@lru_cache(256)
+def _plan(
+    rules: tuple[Rule, ...], known: tuple[str, ...]
+) -> tuple[list[tuple[Rule, tuple[str, ...], tuple[str, ...]]], dict[str, str]]:
+    """Rules that can run with these facts, each with the facts that it gets; and what the others lack.
+
+    Thousands of files know the same facts: what follows from their names is worked out once.
+    """
+    ready = []
+    lacking = {}
+    for rule in rules:
+        missing = next((name for name in rule.needs if name not in known), None)
+        if missing is None:
+            ready.append((rule, rule.needs, tuple(name for name in rule.wants if name in known)))
+        else:
+            lacking[rule.name] = missing
+    return ready, lacking
 
 
 @dataclass(frozen=True, slots=True)

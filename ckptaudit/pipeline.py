@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ckptaudit.match.mapping import Mapped
     from ckptaudit.readers.checksums import Checksums
     from ckptaudit.saved import Saved
-    from ckptaudit.summary import Group
+    from ckptaudit.summary import Group, Held
     from ckptaudit.values import Copies
 
 _SECONDS = 60.0
@@ -79,6 +79,12 @@ class _Gatherer:
         self._references = references
 
     @cached_property
+    def held(self) -> Held:
+        from ckptaudit.summary import members
+
+        return members(self.checkpoint)
+
+    @cached_property
     def tied(self) -> tuple[Group, ...]:
         from ckptaudit.summary import ties
 
@@ -89,6 +95,12 @@ class _Gatherer:
         from ckptaudit.summary import overlaps
 
         return overlaps(self.checkpoint)
+
+    @property
+    def reference(self) -> str:
+        if self._settings.against is None:
+            raise AbsentError("use --against REF")
+        return self._settings.against
 
     @property
     def expected_device(self) -> str | None:
@@ -108,11 +120,10 @@ class _Gatherer:
     def match(self) -> Match:
         from ckptaudit.match import match
 
-        if self._settings.against is None:
-            raise AbsentError("use --against REF")
+        reference = self.reference
         self._want_whole()
         try:
-            blueprint = self._references.find(self._settings.against, self._settings)
+            blueprint = self._references.find(reference, self._settings)
         except CkptAuditError as error:
             self.checkpoint = _with_problem(self.checkpoint, "broken-reference", str(error))
             raise AbsentError("the reference cannot be had") from None
@@ -140,12 +151,15 @@ class _Gatherer:
             raise AbsentError("the file could not be read completely")
 
 
-FACTS = ("match", "own", "copies", "tied", "overlapping", "expected_device", "checksums", "checkpoint")
+FACTS = (
+    *("match", "own", "copies", "held", "tied", "overlapping", "checksums"),
+    *("reference", "expected_device", "checkpoint"),
+)
 
 
 def gather(checkpoint: Checkpoint, settings: Settings, references: References) -> Facts:
     """The facts that the rules of `settings` need or want, and why others are absent."""
-    asked = {name for rule in settings.rules for name in (*rule.needs, *rule.wants)}
+    asked = _asked(settings.rules)
     gatherer = _Gatherer(checkpoint, settings, references)
     known: dict[str, object] = {}
     absent: dict[str, str] = {}
@@ -156,6 +170,11 @@ def gather(checkpoint: Checkpoint, settings: Settings, references: References) -
             except AbsentError as reason:
                 absent[name] = str(reason)
     return Facts(known, absent)
+
+
+@lru_cache(256)
+def _asked(rules: tuple[Rule, ...]) -> frozenset[str]:
+    return frozenset(name for rule in rules for name in (*rule.needs, *rule.wants))
 
 
 def audit_file(path: str, settings: Settings, references: References, root: str = "") -> FileReport:

@@ -16,6 +16,7 @@ from ckptaudit.model import DTYPE_BITS, Checkpoint, Path, Role, StateDict, Stora
 from ckptaudit.text import dotted, listing
 
 Group = tuple[TensorMeta, ...]
+Held = Mapping[Path | None, list[TensorMeta]]  # what `members` gives
 
 # Fields of TensorMeta, picked without a Python call for each of a hundred thousand tensors.
 _STORAGE = itemgetter(TensorMeta._fields.index("storage"))

@@ -9,7 +9,7 @@ from ckptaudit.model import Checkpoint
 
 
 @rule("keys")
-def broken_reference(checkpoint: Checkpoint) -> Iterator[Finding]:
+def broken_reference(checkpoint: Checkpoint, reference: str) -> Iterator[Finding]:
     """What the checkpoint was to be compared with cannot be had.
 
     ## What it finds

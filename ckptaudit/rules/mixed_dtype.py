@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 from ckptaudit.audit import Finding, note, rule
 from ckptaudit.model import Checkpoint, TensorMeta
-from ckptaudit.summary import members
+from ckptaudit.summary import Held
 from ckptaudit.text import dotted, plural, some
 
 _FLOATS = ("float", "bfloat")
 
 
 @rule("structure")
-def mixed_dtype(checkpoint: Checkpoint) -> Iterator[Finding]:
+def mixed_dtype(checkpoint: Checkpoint, held: Held) -> Iterator[Finding]:
     """Parameters of one model have several floating-point types.
 
     ## What it finds
@@ -30,7 +30,7 @@ def mixed_dtype(checkpoint: Checkpoint) -> Iterator[Finding]:
     ## What to do
     Convert before saving (`model.half()`), or leave the rule out for this file where it is meant so.
     """
-    for root, rows in members(checkpoint).items():
+    for root, rows in held.items():
         role = next((each.role for each in checkpoint.state_dicts if each.root == root), "other")
         groups: dict[str, list[TensorMeta]] = {}
         for row in rows if role in ("model", "ema") else ():

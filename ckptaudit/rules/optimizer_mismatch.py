@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from ckptaudit.audit import Finding, rule, warning
 from ckptaudit.model import Checkpoint, Path, StateDict, TensorMeta
-from ckptaudit.summary import members, parameters, pick
+from ckptaudit.summary import Held, parameters, pick
 from ckptaudit.text import dotted, plural, shape, some
 
 # What optimizers keep in the shape of the parameter itself (torch.optim, Lion, LAMB).
@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 
 @rule("structure")
-def optimizer_mismatch(checkpoint: Checkpoint) -> Iterator[Finding]:
+def optimizer_mismatch(checkpoint: Checkpoint, held: Held) -> Iterator[Finding]:
     """The optimizer's state is not that of the model beside it.
 
     ## What it finds
@@ -41,7 +41,6 @@ def optimizer_mismatch(checkpoint: Checkpoint) -> Iterator[Finding]:
     chosen = pick(checkpoint)
     if chosen is None:
         return
-    held = members(checkpoint)
     optimizers = [each for each in checkpoint.state_dicts if each.role == "optimizer"]
     # Of several optimizers each may have a part of several models.
     if len(optimizers) != 1:

@@ -28,6 +28,8 @@ def overlapping_storage(checkpoint: Checkpoint, overlapping: tuple[Group, ...]) 
     ## What to do
     Save `tensor.clone()` where they are meant to be apart, or only the whole one.
     """
+    if not overlapping:
+        return
     names = alias_name(checkpoint)
     for group in overlapping:
         keys = names(group)

@@ -47,6 +47,8 @@ def oversized_storage(checkpoint: Checkpoint) -> Iterator[Finding]:
 
 
 def _wasted(storage: Storage, tensors: list[TensorMeta]) -> int:
+    if len(tensors) == 1 and tensors[0].nbytes == storage.nbytes:
+        return 0
     if any(tensor.layout != "strided" or tensor.subclass for tensor in tensors):
         return 0  # what such a tensor keeps is not told by its shape
     wasted = storage.nbytes - bytes_viewed(tensors)

@@ -28,6 +28,8 @@ def tied_weights(checkpoint: Checkpoint, tied: tuple[Group, ...]) -> Iterator[Fi
     ## What to do
     Nothing, where the model ties them on purpose. With `--against` the ties of the model are compared.
     """
+    if not tied:
+        return
     names = alias_name(checkpoint)
     for group in tied:
         keys = names(group)

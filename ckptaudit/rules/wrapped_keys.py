@@ -7,14 +7,14 @@ from collections.abc import Iterable, Iterator
 from ckptaudit.audit import Finding, rule, warning
 from ckptaudit.match.renames import WRAPPERS
 from ckptaudit.model import Checkpoint
-from ckptaudit.summary import members
+from ckptaudit.summary import Held
 from ckptaudit.text import option, plural, some
 
 _LEVELS = 64  # of a name: a hostile one of 30,000 dots has as many
 
 
 @rule("structure")
-def wrapped_keys(checkpoint: Checkpoint) -> Iterator[Finding]:
+def wrapped_keys(checkpoint: Checkpoint, held: Held) -> Iterator[Finding]:
     """Keys carry the name of a wrapper: `module.`, `_orig_mod.` and their like, in front or inside.
 
     ## What it finds
@@ -33,7 +33,7 @@ def wrapped_keys(checkpoint: Checkpoint) -> Iterator[Finding]:
     ## What to do
     Save `model.module.state_dict()`, or take the names out on loading: the `fix` can be given to `--map`.
     """
-    for root, rows in members(checkpoint).items():
+    for root, rows in held.items():
         role = next((each.role for each in checkpoint.state_dicts if each.root == root), None)
         if role not in ("model", "ema"):
             continue
