@@ -96,11 +96,19 @@ class _Gatherer:
 
         return overlaps(self.checkpoint)
 
-    @property
-    def reference(self) -> str:
+    @cached_property
+    def _blueprint(self) -> Blueprint | CkptAuditError:
         if self._settings.against is None:
             raise AbsentError("use --against REF")
-        return self._settings.against
+        try:
+            return self._references.find(self._settings.against, self._settings)
+        except CkptAuditError as error:
+            return error
+
+    @property
+    def reference_fault(self) -> str | None:
+        blueprint = self._blueprint
+        return str(blueprint) if isinstance(blueprint, CkptAuditError) else None
 
     @property
     def expected_device(self) -> str | None:
@@ -120,13 +128,10 @@ class _Gatherer:
     def match(self) -> Match:
         from ckptaudit.match import match
 
-        reference = self.reference
+        blueprint = self._blueprint
+        if isinstance(blueprint, CkptAuditError):
+            raise AbsentError("the reference cannot be had")
         self._want_whole()
-        try:
-            blueprint = self._references.find(reference, self._settings)
-        except CkptAuditError as error:
-            self.checkpoint = _with_problem(self.checkpoint, "broken-reference", str(error))
-            raise AbsentError("the reference cannot be had") from None
         return match(self.checkpoint, self.own, blueprint, self._settings.maps)
 
     @cached_property
@@ -153,17 +158,19 @@ class _Gatherer:
 
 FACTS = (
     *("match", "own", "copies", "held", "tied", "overlapping", "checksums"),
-    *("reference", "expected_device", "checkpoint"),
+    *("reference_fault", "expected_device", "checkpoint"),
 )
 
 
 def gather(checkpoint: Checkpoint, settings: Settings, references: References) -> Facts:
     """The facts that the rules of `settings` need or want, and why others are absent."""
     asked = _asked(settings.rules)
+    if "match" in asked:
+        asked |= {"reference_fault"}  # that keys could not be compared is told, whichever rules are chosen
     gatherer = _Gatherer(checkpoint, settings, references)
     known: dict[str, object] = {}
     absent: dict[str, str] = {}
-    for name in FACTS:  # `match` first: a reference that cannot be had becomes a problem of the checkpoint
+    for name in FACTS:
         if name in asked:
             try:
                 known[name] = getattr(gatherer, name)
@@ -197,13 +204,12 @@ def _judge(
 ) -> FileReport:
     facts = gather(checkpoint, settings, references)
     findings, skipped = audit(settings.rules, facts)
-    seen = facts.known.get("checkpoint", checkpoint)
-    assert isinstance(seen, Checkpoint)
+    fault = facts.known.get("reference_fault")
     match: Match | None = facts.known.get("match")  # type: ignore[assignment]
     return FileReport(
         path=path,
         format=checkpoint.format or None,
-        audited=not is_incomplete(seen),
+        audited=fault is None and not is_incomplete(checkpoint),
         findings=findings,
         skipped=skipped,
         identity=identity(path, root),
@@ -230,13 +236,9 @@ def is_incomplete(checkpoint: Checkpoint) -> bool:
     return any(problem.incomplete for problem in checkpoint.problems)
 
 
-def _with_problem(checkpoint: Checkpoint, code: str, detail: str) -> Checkpoint:
-    return replace(checkpoint, problems=(*checkpoint.problems, Problem(code, detail, incomplete=True)))
-
-
 def _nothing(path: str, code: str, detail: str) -> Checkpoint:
     """A checkpoint of which nothing is known but what kept us from reading it."""
-    return _with_problem(Checkpoint(path, "", (), {}, {}), code, detail)
+    return Checkpoint(path, "", (), {}, {}, problems=(Problem(code, detail, incomplete=True),))
 
 
 def _failed(path: str, error: Exception) -> Checkpoint:

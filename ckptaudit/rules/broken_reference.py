@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptaudit.audit import Finding, Severity, rule, told
-from ckptaudit.model import Checkpoint
+from ckptaudit.audit import Finding, error, rule
 
 
 @rule("keys")
-def broken_reference(checkpoint: Checkpoint, reference: str) -> Iterator[Finding]:
+def broken_reference(reference_fault: str | None) -> Iterator[Finding]:
     """What the checkpoint was to be compared with cannot be had.
 
     ## What it finds
@@ -27,4 +26,5 @@ def broken_reference(checkpoint: Checkpoint, reference: str) -> Iterator[Finding
     Correct the reference: another checkpoint, a file that `ckptaudit lock` wrote, or
     `module:pkg.mod:factory` with a factory that takes no arguments.
     """
-    yield from told(checkpoint, "broken-reference", Severity.ERROR)
+    if reference_fault is not None:
+        yield error(reference_fault)

@@ -13,9 +13,8 @@ def malformed_file(checkpoint: Checkpoint) -> Iterator[Finding]:
     """The file breaks the rules of its format: it is cut short, damaged or never was a checkpoint.
 
     ## What it finds
-    Truncated files, archives without a directory, headers that are no JSON, bytes that belong to no
-    tensor or to two, pickles that end before their end, HTML pages and empty files under the name of a
-    checkpoint.
+    Truncated and empty files, archives without a directory, headers that are no JSON, bytes that belong
+    to no tensor or to two, pickles that end before their end, bytes that are no format at all.
 
     ## Why it matters
     Loaders fail on it, or worse, load a part of it. One cause is told once, however many tensors it

@@ -13,7 +13,8 @@ def unsupported_format(checkpoint: Checkpoint) -> Iterator[Finding]:
     """The file is whole, and of a format that ckptaudit does not read.
 
     ## What it finds
-    GGUF, ONNX, npz, HDF5 and others, known by their content. Nothing in it was audited.
+    GGUF, ONNX, npz, HDF5 and others, known by their content; also web pages and texts that were saved
+    under the name of a checkpoint. Nothing in it was audited.
 
     ## Why it matters
     Silence would look like a pass.
@@ -22,6 +23,7 @@ def unsupported_format(checkpoint: Checkpoint) -> Iterator[Finding]:
     `model.gguf: a GGUF model (llama.cpp), which ckptaudit does not read`.
 
     ## What to do
-    Leave the file out of the paths, or convert it to safetensors first.
+    Leave the file out of the paths, convert it to safetensors first, or download the file itself where
+    what came is a page about it.
     """
     yield from told(checkpoint, "unsupported-format", Severity.ERROR)
