@@ -117,12 +117,16 @@ def _left_out(report: Report) -> Iterator[str]:
 
 
 def _named(names: Collection[str], rules: Iterable[Rule]) -> str:
-    """These of the rules, by group and in order; the group alone where it is all of its rules."""
+    """These of the rules, by group and in order; the group where it is most of its rules."""
     groups: dict[str, list[str]] = {group: [] for group in GROUPS}
     for rule in rules:
         groups[rule.group].append(rule.name)
     told: list[str] = []
     for group, members in groups.items():
         held = [name for name in members if name in names]
-        told += [group] if held and held == members else held
+        others = [name for name in members if name not in names]
+        if held and len(others) * 4 <= len(members):
+            told.append(f"{group} but for {' and '.join(others)}" if others else group)
+        else:
+            told += held
     return ", ".join(told)
