@@ -67,8 +67,8 @@ class Config:
         return options
 
     def inside(self, path: str) -> str:
-        """A path of the settings as one that can be opened from here."""
-        return path if os.path.isabs(path) or not self.folder else os.path.join(self.folder, path)
+        """A path of the settings as one that can be opened from here, and is read easily."""
+        return _from_here(self.folder, path)
 
 
 def find(start: str = os.curdir) -> str | None:
@@ -82,6 +82,17 @@ def find(start: str = os.curdir) -> str | None:
         if above == folder:
             return None
         folder = above
+
+
+def _from_here(folder: str, path: str) -> str:
+    if os.path.isabs(path) or not folder:
+        return path
+    joined = os.path.join(folder, path)
+    try:
+        near = os.path.relpath(joined)
+    except ValueError:  # another drive
+        return joined
+    return joined if near.startswith(os.pardir) else near
 
 
 def _mentions_us(path: str) -> bool:
@@ -133,8 +144,8 @@ def _options(path: str, raw: dict[str, Any], folder: str) -> Options:
     if deep is not None and not isinstance(deep, bool):
         raise ConfigError(path, f"deep is true or false, not {deep!r}")
     against = _string(path, raw, "against")
-    if against and folder and not against.startswith("module:") and not os.path.isabs(against):
-        against = os.path.join(folder, against)
+    if against and not against.startswith("module:"):
+        against = _from_here(folder, against)
     options = Options(
         select=_strings(path, raw, "select"),
         ignore=_strings(path, raw, "ignore") or (),

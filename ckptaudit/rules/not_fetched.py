@@ -24,4 +24,4 @@ def not_fetched(checkpoint: Checkpoint) -> Iterator[Finding]:
     ## What to do
     Run `git lfs pull` before the check, and `lfs: true` in a checkout action.
     """
-    yield from told(checkpoint, "not-fetched", Severity.ERROR, "run git lfs pull first")
+    yield from told(checkpoint, "not-fetched", Severity.ERROR)

@@ -34,6 +34,8 @@ def weights_only_refused(checkpoint: Checkpoint) -> Iterator[Finding]:
     """
     if checkpoint.weights_only is not False or checkpoint.format not in _FORMATS:
         return
+    if any(problem.incomplete for problem in checkpoint.problems):
+        return  # told already, as what it is
     names, refusals = list(checkpoint.to_allow), list(checkpoint.refusals)
     reasons = [f"it does not allow {listing(names)}"] if names else []
     reasons += refusals[:1] + ([f"{plural(len(refusals) - 1, 'other reason')}"] if refusals[1:] else [])

@@ -102,7 +102,9 @@ def _file(file: FileReport) -> Iterator[tuple[str, int]]:
 def _item(finding: Finding) -> str:
     parts = [f"- {code(finding.rule)}: {prose(finding.message)}"]
     if finding.fix is not None:
-        parts.append(f"  Fix: {code(finding.fix, 500)}")
+        # What can be pasted stays in one piece.
+        told = code if finding.fix.startswith("--") or "(" in finding.fix else prose
+        parts.append(f"  Fix: {told(finding.fix, 500)}")
     if len(finding.keys) > _KEYS:
         parts.append(_folded(finding.keys))
     return "\n\n".join(parts) + "\n\n"
