@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from glob import glob, has_magic
 
 from ckptaudit.errors import AccessError
@@ -18,6 +18,7 @@ SUFFIXES = (
     *(".tar", ".t7", ".th", ".model", ".weights", ".torchscript"),
 )
 _INDEX = ".index.json"
+_ENDS = (*SUFFIXES, _INDEX)
 
 
 def read_at(location: str, limits: Limits | None = None) -> Checkpoint:
@@ -34,20 +35,31 @@ def read_at(location: str, limits: Limits | None = None) -> Checkpoint:
 def expand(paths: Iterable[str]) -> list[str]:
     """Every checkpoint that `paths` name, each once, in their order; those of a folder or glob sorted.
 
-    A folder stands for every checkpoint below it, shards behind an index for one. A glob that matches
+    A folder stands for every checkpoint below it, an index for the shards that it names. A glob that matches
     nothing, and a folder without checkpoints, stay as they are, to be told as what they are.
     """
     found: dict[str, None] = {}
     for path in paths:
-        if os.path.isdir(path):
-            found.update(dict.fromkeys(_inside(path) or [path]))
-        elif has_magic(path) and not os.path.lexists(path):
-            matches = sorted(glob(path, recursive=True))
-            files = [each for match in matches for each in ((match,) if os.path.isfile(match) else ())]
-            found.update(dict.fromkeys(files or [path]))
-        else:
-            found[path] = None
-    return list(found)
+        is_glob = has_magic(path) and not os.path.lexists(path)
+        matches = sorted(glob(path, recursive=True)) if is_glob else [path]
+        files = [file for match in matches for file in (_inside(match) if os.path.isdir(match) else [match])]
+        found.update(dict.fromkeys(files or [path]))
+    return without_shards(found)
+
+
+def without_shards(paths: Iterable[str]) -> list[str]:
+    """`paths` but for the shards that an index among them names: they are read with it.
+
+    What an index does not name stays, whatever its name looks like.
+    """
+    kept = list(paths)
+    indexes = [path for path in kept if path.lower().endswith(_INDEX)]
+    if not indexes:
+        return kept
+    from ckptaudit.readers.sharded import named_shards  # most calls are about no index
+
+    shards = {os.path.abspath(shard) for index in indexes for shard in named_shards(index, Limits())}
+    return [path for path in kept if os.path.abspath(path) not in shards]
 
 
 def _inside(folder: str) -> list[str]:
@@ -59,16 +71,5 @@ def _inside(folder: str) -> list[str]:
 
     for here, folders, names in os.walk(folder, onerror=lose):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += (os.path.join(here, name) for name in _checkpoints(sorted(names)))
+        found += (os.path.join(here, name) for name in sorted(names) if name.lower().endswith(_ENDS))
     return found
-
-
-def _checkpoints(names: list[str]) -> Iterator[str]:
-    indexes = [name for name in names if name.lower().endswith(_INDEX)]
-    # model.safetensors.index.json stands for model-00001-of-00003.safetensors and its like.
-    stems = tuple(name.lower().removesuffix(_INDEX).rpartition(".")[0] + "-" for name in indexes)
-    for name in names:
-        lower = name.lower()
-        is_shard = bool(stems) and lower.startswith(stems) and "-of-" in lower
-        if name in indexes or (lower.endswith(SUFFIXES) and not is_shard):
-            yield name

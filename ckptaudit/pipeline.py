@@ -105,10 +105,17 @@ class _Gatherer:
         except CkptAuditError as error:
             return error
 
-    @property
-    def reference_fault(self) -> str | None:
+    @cached_property
+    def comparison_fault(self) -> str | None:
         blueprint = self._blueprint
-        return str(blueprint) if isinstance(blueprint, CkptAuditError) else None
+        if isinstance(blueprint, CkptAuditError):
+            return str(blueprint)
+        try:
+            self.own  # noqa: B018  # only whether it can be had
+        except AbsentError as reason:
+            # What could not be read completely has a finding of its own.
+            return None if is_incomplete(self.checkpoint) else str(reason)
+        return None
 
     @property
     def expected_device(self) -> str | None:
@@ -122,7 +129,7 @@ class _Gatherer:
         try:
             return saved(self.checkpoint)
         except CkptAuditError as error:
-            raise AbsentError(f"{error.reason} ({error.remedy})") from None
+            raise AbsentError(f"{error.reason}; {error.remedy}") from None
 
     @cached_property
     def match(self) -> Match:
@@ -158,7 +165,7 @@ class _Gatherer:
 
 FACTS = (
     *("match", "own", "copies", "held", "tied", "overlapping", "checksums"),
-    *("reference_fault", "expected_device", "checkpoint"),
+    *("comparison_fault", "expected_device", "checkpoint"),
 )
 
 
@@ -166,7 +173,7 @@ def gather(checkpoint: Checkpoint, settings: Settings, references: References) -
     """The facts that the rules of `settings` need or want, and why others are absent."""
     asked = _asked(settings.rules)
     if "match" in asked:
-        asked |= {"reference_fault"}  # that keys could not be compared is told, whichever rules are chosen
+        asked |= {"comparison_fault"}  # that keys could not be compared is told, whichever rules are chosen
     gatherer = _Gatherer(checkpoint, settings, references)
     known: dict[str, object] = {}
     absent: dict[str, str] = {}
@@ -204,7 +211,7 @@ def _judge(
 ) -> FileReport:
     facts = gather(checkpoint, settings, references)
     findings, skipped = audit(settings.rules, facts)
-    fault = facts.known.get("reference_fault")
+    fault = facts.known.get("comparison_fault")
     match: Match | None = facts.known.get("match")  # type: ignore[assignment]
     return FileReport(
         path=path,

@@ -39,7 +39,8 @@ limit_option = click.option(
 def complain(told: str) -> None:
     """One line on stderr, harmless whatever the names in it hold."""
     with suppress(OSError):
-        line = f"error: {safe(clip(told, 1000))}"
+        # GitHub's runner takes `##[` anywhere in a log for a command.
+        line = f"error: {safe(clip(told, 1000))}".replace("##[", "#\\x23[")
         click.echo(encodable(line, sys.stderr.encoding or "utf-8"), err=True)
 
 

@@ -52,7 +52,7 @@ RULES = (
     "wrapped-keys",
     "optimizer-mismatch",
     # keys
-    "broken-reference",
+    "not-compared",
     "missing-keys",
     "unexpected-keys",
     "shape-mismatch",

@@ -54,7 +54,7 @@ _QKV = ("q", "k", "v")
 
 CASES: tuple[Case, ...] = (
     bad(
-        "broken-reference",
+        "not-compared",
         "error",
         "no such file",
         fixture("mlp.params"),
@@ -62,14 +62,22 @@ CASES: tuple[Case, ...] = (
         against="gone.json",
     ),
     bad(
-        "broken-reference",
+        "not-compared",
         "error",
         "no reference to code",
         fixture("mlp.params"),
         "no reference to code",
         against="module:nothing",
     ),
-    good("broken-reference", "a checkpoint", fixture("mlp.params"), against=_MLP),
+    bad(
+        "not-compared",
+        "error",
+        "of two models, which",
+        fixture("closure_network.pt"),
+        "head, layers could each be the model",
+        against=_MLP,
+    ),
+    good("not-compared", "a checkpoint", fixture("mlp.params"), against=_MLP),
     bad(
         "missing-keys",
         "error",
