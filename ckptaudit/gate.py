@@ -133,6 +133,8 @@ class _Plans:
         from ckptaudit.match.mapping import parse
 
         chosen, left_out = choose(options.select or (), options.ignore)
+        if not chosen:
+            raise UsageError("--select, --ignore", "no rule is left: nothing would be looked at")
         self._left_out.update({rule.name: rule for rule in left_out})
         try:
             maps = tuple(parse(text) for text in options.map)

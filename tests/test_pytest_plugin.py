@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from ckptaudit.errors import CkptAuditError
 from ckptaudit.pytest_plugin import Auditor
 
 ROOT = Path(__file__).parent.parent
@@ -238,9 +239,7 @@ def test_keys_that_were_not_compared_are_no_pass(pytester: pytest.Pytester) -> N
     pytester.makepyprojecttoml(f"[tool.ckptaudit]\nagainst = '{CLEAN}'")
     result = pytester.runpytest("--ckptaudit", AMBIGUOUS)
     assert result.ret == 1
-    result.stdout.fnmatch_lines(
-        [f"*not-compared*{AMBIGUOUS}*head, layers could each be the model*"]
-    )
+    result.stdout.fnmatch_lines([f"*not-compared*{AMBIGUOUS}*head, layers could each be the model*"])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such file names")
@@ -330,7 +329,8 @@ def test_clean_is_what_is_asked_for() -> None:
 
 
 def test_silence_is_no_pass() -> None:
-    assert "no rule was chosen" in failure("clean", CLEAN, select=["values"])
+    with pytest.raises(CkptAuditError, match="no rule is left"):
+        Auditor().clean(CLEAN, select=["values"])
     assert "nothing was compared" in failure("matches", CLEAN, CLEAN, select=["trust"])
     assert "nothing was compared" in failure("matches", CLEAN, CLEAN, ignore=["keys"])
     assert "each be the model" in failure("matches", AMBIGUOUS, CLEAN)
