@@ -13,14 +13,13 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import lru_cache
 from hashlib import sha256
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from ckptaudit.model import Checkpoint, Problem, Span
 
 Group = Literal["trust", "integrity", "structure", "keys", "values"]
 GROUPS: Final[tuple[Group, ...]] = ("trust", "integrity", "structure", "keys", "values")
-NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+NOTHING: Final[Mapping[str, Any]] = {}  # no proxy: reports travel between processes
 
 
 class Severity(IntEnum):

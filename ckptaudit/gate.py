@@ -30,7 +30,8 @@ class Request:
     """What was asked for in one call: it counts for more than what `config` says.
 
     `fail_on` is "note", "warning" or "error"; `baseline` a file of accepted findings, which is written anew
-    where `update_baseline` is set; `seconds` what the code behind `module:` may take.
+    where `update_baseline` is set; `seconds` what the code behind `module:` may take; `jobs` the number of
+    processes that many files are divided among.
     """
 
     paths: tuple[str, ...]
@@ -41,6 +42,7 @@ class Request:
     update_baseline: bool = False
     limits: Limits = field(default_factory=Limits)
     seconds: float = SECONDS
+    jobs: int = 1
 
 
 def check(
@@ -89,7 +91,14 @@ def perform(request: Request, files: list[str] | None = None, each: Each = lambd
         return baselines.accept(report, accepted)
 
     severity = _severity(request.fail_on or config.fail_on or "error")
-    report = run(settings, fail_on=severity, left_out=plans.left_out, root=config.folder, each=settle)
+    report = run(
+        settings,
+        fail_on=severity,
+        left_out=plans.left_out,
+        root=config.folder,
+        each=settle,
+        jobs=request.jobs,
+    )
     if request.update_baseline and path:
         baselines.write(path, baselines.dump(report.files))
         accepted = frozenset(mark for file in report.files for mark in file.fingerprints(file.findings))

@@ -7,12 +7,14 @@ as a checkpoint that is empty but for the problem that says why.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from ckptaudit import parallel
 from ckptaudit.audit import Coverage, Facts, FileReport, Report, Rule, Severity, audit
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.limits import Limits
@@ -68,6 +70,12 @@ class References:
         if isinstance(found, CkptAuditError):
             raise found
         return found
+
+    def prepare(self, settings: Settings) -> None:
+        """Load the reference of `settings` now, so that forked processes need not, each for itself."""
+        with suppress(CkptAuditError):
+            if settings.against is not None and "match" in _asked(settings.rules):
+                self.find(settings.against, settings)
 
 
 class _Gatherer:
@@ -279,20 +287,30 @@ def _coverage(match: Match) -> Coverage:
 
 
 def run(
-    files: Iterable[tuple[str, Settings]],
+    files: Sequence[tuple[str, Settings]],
     *,
     fail_on: Severity = Severity.ERROR,
     left_out: Iterable[Rule] = (),
     root: str = "",
     each: Callable[[FileReport], FileReport] = lambda report: report,
+    jobs: int = 1,
 ) -> Report:
-    """Audit every file with its own settings. `each` may change a report, or count it, once it is there."""
+    """Audit every file with its own settings, in up to `jobs` processes.
+
+    `each` may change a report, or count it, once it is there.
+    """
     start = perf_counter()
     references = References()
-    reports: list[FileReport] = []
-    rules: dict[str, Rule] = {}
-    for path, settings in files:
-        rules.update({rule.name: rule for rule in settings.rules})
-        reports.append(each(audit_file(path, settings, references, root)))
+    used = dict.fromkeys(settings.rules for _, settings in files)
+    rules = {rule.name: rule for chosen in used for rule in chosen}
+    if jobs > 1:
+        for _, settings in files:
+            references.prepare(settings)
+
+    def work(index: int) -> FileReport:
+        path, settings = files[index]
+        return audit_file(path, settings, references, root)
+
+    reports = tuple(map(each, parallel.each(work, len(files), jobs)))
     rest = tuple(rule for rule in left_out if rule.name not in rules)
-    return Report(tuple(reports), tuple(rules.values()), rest, fail_on, perf_counter() - start)
+    return Report(reports, tuple(rules.values()), rest, fail_on, perf_counter() - start)

@@ -43,6 +43,7 @@ FLOORS: dict[str, set[str]] = {
         "text",
         "values",
     },
+    "parallel": {"audit"},
     "pipeline": {
         "audit",
         "blueprint",
@@ -51,6 +52,7 @@ FLOORS: dict[str, set[str]] = {
         "locate",
         "match",
         "model",
+        "parallel",
         "readers",
         "saved",
         "summary",
@@ -93,6 +95,7 @@ FLOORS: dict[str, set[str]] = {
         "baseline",
         "config",
         "gate",
+        "parallel",
         "rules",
         "reports",
     },

@@ -16,6 +16,7 @@ from ckptaudit.cli.options import complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.gate import SECONDS, Each, Request, expand_paths, perform
 from ckptaudit.limits import Limits
+from ckptaudit.parallel import processors
 from ckptaudit.reports.check import FORMATS, render
 from ckptaudit.text import encodable
 
@@ -59,6 +60,9 @@ class FormatType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
 @click.option("--no-config", is_flag=True, help="Read no settings.")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=SECONDS, show_default=True,
               metavar="SECONDS", help="What the code behind --against module:... may take.")  # fmt: skip
+@click.option(
+    "--jobs", type=click.IntRange(min=1), metavar="N", help="Processes for many files; default: all."
+)
 @limit_option
 @click.pass_context
 def command(
@@ -108,6 +112,7 @@ def _request(paths: tuple[str, ...], config: configs.Config, given: dict[str, ob
         update_baseline=bool(given["update_baseline"]),
         limits=replace(Limits(), **dict(given["limit"])),  # type: ignore[call-overload]
         seconds=given["timeout"],  # type: ignore[arg-type]
+        jobs=given["jobs"] or processors(),  # type: ignore[arg-type]
     )
 
 
