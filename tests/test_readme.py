@@ -14,7 +14,7 @@ from ckptaudit.config import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHOWN = re.compile(r"```(sh|python)\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
+SHOWN = re.compile(r"```(sh|python)\n([^`]*)```\n\n```text\n(.*?)```", re.DOTALL)
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 SECONDS = re.compile(r"\(\d+\.\d\d s\)")
 # The commands whose options are listed, by the heading above their table.
