@@ -62,6 +62,7 @@ class Reviver:
         self._repeats = 0
         self._places = 0
         self._letters = draft.limits.letters
+        self._alike: dict[tuple[Path, str], dict[int, int]] = {}
 
     def walk(self, value: object, path: Path = ()) -> None:
         """Visit `value`, which hangs at `path`, and everything in it."""
@@ -172,6 +173,8 @@ class Reviver:
         for key, part in pairs:
             if self._full:
                 return
+            if type(key) is Call:
+                key = self._name(base, key)
             path = (*base, key) if type(key) is str and not in_module else place.below(key)
             view = self._view(path, part) if type(part) is Call else None
             if view is not None:
@@ -182,6 +185,12 @@ class Reviver:
                 yield Place(path, owner), part
             elif type(part) not in _SCALARS and self._spell(len(str(path[-1]))):
                 yield Place(path, owner, in_module), part
+
+    def _name(self, base: Path, key: Call) -> str:
+        """An object as a key in words; those that read alike are numbered, as an optimizer's parameters."""
+        known = self._alike.setdefault((base, text := spelt(key)), {})
+        number = known.setdefault(id(key), len(known))
+        return f"{text}#{number + 1}" if number else text
 
     def _leaf(self, place: Place, value: Any) -> None:
         extras, cap = self.draft.extras, self.draft.limits.extras
