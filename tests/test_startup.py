@@ -95,12 +95,17 @@ def watch(paths: list[Path], *, sys_path: str = "", unpickle: bool = False) -> d
 
 
 def beyond_reading(events: list[list[Any]], path: Path) -> list[list[Any]]:
-    """The events that are not the opening, to read, of the file; an index may open the files beside it."""
+    """The events that are not the opening, to read, of the file.
+
+    An index may open the files beside it, and list their names.
+    """
     shards = path.parent if path.name.endswith(".index.json") else None
     return [event for event in events if not _opens(event, path, shards)]
 
 
 def _opens(event: list[Any], path: Path, shards: Path | None) -> bool:
+    if event[0] == "os.scandir" and shards is not None:
+        return Path(event[1]).resolve() == shards.resolve()
     if event[0] != "open" or not isinstance(event[1], str) or event[3] & WRITES:
         return False
     opened = Path(event[1]).resolve()

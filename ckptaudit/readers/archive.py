@@ -23,10 +23,12 @@ from ckptaudit.source import Source
 _END = Struct("<4s4H2LH")
 _END64_LOCATOR = Struct("<4sLQL")
 _END64 = Struct("<4sQ2H2L4Q")
-_CENTRAL = Struct("<4s4x2H4x3L3H8xL")  # without versions, times, disk and attributes
+_CENTRAL = Struct("<4s4x2H4x3L4H2x2L")  # without versions, times and inner attributes
 _LOCAL = Struct("<6x2H16x2H").unpack_from  # flags, method, lengths of name and extra field
 _MAX_COMMENT = 65_535
+_NONE16, _NONE32 = 0xFFFF, 0xFFFFFFFF  # the number stands in the zip64 end
 _ENCRYPTED = 1
+_ODD_FLAGS = 0xFFFF ^ 0x0808  # all but UTF-8 names, and sizes behind the data
 STORED, DEFLATED = 0, 8
 _MARKS = re.compile(r"^/|\.\.|[\\:\0]", re.MULTILINE)  # any of these may lead out of the folder
 _NAME = itemgetter(Member._fields.index("name"))
@@ -45,6 +47,7 @@ class Archive:
         self.limits = limits
         self.problems: list[Problem] = []
         self.cut_off = False
+        self.plain = True  # in all that torch looks at, as torch writes archives
         try:
             self.members = self._read_directory(*self._find_directory())
         except UnreadableError as error:
@@ -57,6 +60,7 @@ class Archive:
         self.by_name = dict(zip(reversed(self.names), reversed(self.members), strict=True))
         self.clashing = False  # two names differ in case only, or not at all
         self._note_names()
+        self.plain = self.plain and not (self.problems or self.clashing)
 
     def find(self, name: str) -> Member | None:
         """The first member of that name, ASCII case aside: so does torch look members up."""
@@ -152,7 +156,8 @@ class Archive:
                 remedy="fetch or save it again",
             )
         position = self.source.size - reach + at
-        _, _, _, _, count, size, start, comment = _END.unpack_from(tail, at)
+        _, disk, on, here, count, size, start, comment = _END.unpack_from(tail, at)
+        self.plain = not disk and not on and here == count
         beyond = len(tail) - at - _END.size - comment
         if beyond > 0:
             self.problem(
@@ -160,8 +165,20 @@ class Archive:
                 f"{beyond:,} bytes after the end of the archive",
                 Span(self.source.path, self.source.size - beyond, beyond),
             )
-        if count == 0xFFFF or 0xFFFFFFFF in (size, start):
-            count, size, start = self._zip64(position, count, size, start)
+        wide = self._zip64(position)
+        if wide is not None:
+            # torch goes by the wide end wherever there is one; other readers where the numbers do not fit.
+            given = (count, size, start)
+            self.plain = self.plain and wide == given
+            if any(number not in (told, _NONE16, _NONE32) for number, told in zip(given, wide, strict=True)):
+                self.problem(
+                    "ambiguous-format", f"its end tells a directory {given}, its zip64 end another: {wide}"
+                )
+            count, size, start = wide
+        elif count == _NONE16 or _NONE32 in (size, start):
+            raise UnreadableError(
+                self.source.path, "its zip64 end is missing or broken", where="central directory"
+            )
         if start + size > position:
             raise UnreadableError(
                 self.source.path,
@@ -170,15 +187,19 @@ class Archive:
             )
         return count, size, start
 
-    def _zip64(self, position: int, count: int, size: int, start: int) -> tuple[int, int, int]:
+    def _zip64(self, position: int) -> tuple[int, int, int] | None:
         locator = self.source.read(position - _END64_LOCATOR.size, _END64_LOCATOR.size)
-        if len(locator) == _END64_LOCATOR.size and locator.startswith(b"PK\x06\x07"):
-            record = self.source.read(_END64_LOCATOR.unpack(locator)[2], _END64.size)
-            if len(record) == _END64.size and record.startswith(b"PK\x06\x06"):
-                return _END64.unpack(record)[7:10]
-        raise UnreadableError(
-            self.source.path, "its zip64 end is missing or broken", where="central directory"
-        )
+        if len(locator) < _END64_LOCATOR.size or not locator.startswith(b"PK\x06\x07"):
+            return None
+        _, disk, place, disks = _END64_LOCATOR.unpack(locator)
+        record = self.source.read(place, _END64.size)
+        if len(record) < _END64.size or not record.startswith(b"PK\x06\x06"):
+            self.plain = False
+            return None
+        _, own, _, _, here, on, entries, *wide = _END64.unpack(record)
+        told = (disk, disks, own, here, on, entries)
+        self.plain = self.plain and told == (0, 1, _END64.size - 12, 0, 0, wide[0])
+        return wide[0], wide[1], wide[2]
 
     def _read_directory(self, count: int, size: int, start: int) -> list[Member]:
         for limit, cost in (("members", count), ("directory_bytes", size)):
@@ -191,10 +212,11 @@ class Archive:
                 )
         directory = self.source.read(start, size)
         members: list[Member] = []
-        at, unpack, width = 0, _CENTRAL.unpack_from, _CENTRAL.size
+        at, unpack, width, marks = 0, _CENTRAL.unpack_from, _CENTRAL.size, 0
         while at + width <= size:
-            (sign, flags, method, crc, packed, nbytes, name_size, extra_size, comment_size,
+            (sign, flags, method, crc, packed, nbytes, name_size, extra_size, comment_size, disk, attributes,
              header) = unpack(directory, at)  # fmt: skip
+            marks |= flags & _ODD_FLAGS | method | disk | attributes
             if sign != b"PK\x01\x02":
                 break
             raw = directory[at + width : at + width + name_size]
@@ -210,6 +232,7 @@ class Archive:
                 f"the directory tells {count:,} members in {size:,} bytes, it has {len(members):,} in {at:,}",
                 Span(self.source.path, start, size),
             )
+        self.plain = self.plain and not marks
         return members
 
     def _note_names(self) -> None:
@@ -222,6 +245,7 @@ class Archive:
         if twofold:
             self.problem("malformed-file", f"{few(twofold)} is stored as it is, and has two sizes")
         text = "\n".join(names)
+        self.plain = self.plain and text.isascii()
         if text == text.lower():
             self._folded = self.by_name
         else:

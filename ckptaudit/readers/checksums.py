@@ -11,9 +11,8 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ckptaudit.errors import UnreadableError
 from ckptaudit.limits import Limits
-from ckptaudit.model import Checkpoint
+from ckptaudit.model import Checkpoint, Span
 from ckptaudit.readers.archive import DEFLATED, STORED, Archive
 from ckptaudit.readers.member import Member
 from ckptaudit.source import LocalFile
@@ -45,29 +44,36 @@ def compare(checkpoint: Checkpoint, limits: Limits) -> Checksums | None:
             archives += 1
             archive = Archive(file, limits)
             for member in () if archive.cut_off else archive.members:
-                right = _is_right(archive, member)
-                checked += 1
-                if not right and member.crc == 0:
+                found = _checksum(archive, member)
+                checked += found is not None
+                if found not in (None, member.crc) and member.crc == 0:
                     unmade += 1
-                elif not right:
+                elif found not in (None, member.crc):
                     wrong.append(member.name)
     return Checksums(checked, tuple(wrong), unmade) if archives else None
 
 
-def _is_right(archive: Archive, member: Member) -> bool:
-    crc = 0
-    try:
-        for chunk in _chunks(archive, member):
-            crc = zlib.crc32(chunk, crc)
-    except (UnreadableError, zlib.error):
-        return False  # that it cannot be had is a problem of its own
-    return crc == member.crc
+def _checksum(archive: Archive, member: Member) -> int | None:
+    """The CRC-32 of its bytes, -1 where they cannot be inflated; None where they cannot be had.
 
-
-def _chunks(archive: Archive, member: Member) -> Iterator[bytes]:
+    That they cannot be had is a problem of its own.
+    """
     span = archive.span_of(member)
     if span is None or member.method not in (STORED, DEFLATED):
-        raise UnreadableError(archive.source.path, "its bytes cannot be had", where=member.name)
+        return None
+    crc = nbytes = 0
+    try:
+        for chunk in _chunks(archive, member, span):
+            crc = zlib.crc32(chunk, crc)
+            nbytes += len(chunk)
+            if nbytes > member.nbytes:  # a bomb need not be seen to its end
+                return -1
+    except zlib.error:
+        return -1
+    return crc
+
+
+def _chunks(archive: Archive, member: Member, span: Span) -> Iterator[bytes]:
     inflate = zlib.decompressobj(-15) if member.method == DEFLATED else None
     at, end = span.start, span.start + span.nbytes
     while at < end:

@@ -34,14 +34,24 @@ class Draft:
         self.metadata: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.weights_only: bool | None = None
+        self.to_allow: tuple[str, ...] = ()
+        self.refusals: tuple[str, ...] = ()
 
     def span(self, start: int, nbytes: int) -> Span:
         """A range of the file being read."""
         return Span(self.source.path, start, nbytes)
 
-    def problem(self, code: str, detail: str, span: Span | None = None, *, incomplete: bool = False) -> None:
+    def problem(
+        self,
+        code: str,
+        detail: str,
+        span: Span | None = None,
+        *,
+        incomplete: bool = False,
+        keys: tuple[str, ...] = (),
+    ) -> None:
         """Note something wrong; `incomplete` where it kept us from reading all that the file holds."""
-        self.problems.append(Problem(code, detail, span, incomplete))
+        self.problems.append(Problem(code, detail, span, incomplete, keys))
 
     def limit(self, name: str, detail: str, span: Span | None = None) -> None:
         """Note that the cap `name` of Limits was reached, and how to raise it."""
@@ -67,14 +77,16 @@ class Draft:
             metadata=self.metadata,
             problems=tuple(self.problems),
             weights_only=self.weights_only,
+            to_allow=self.to_allow,
+            refusals=self.refusals,
         )
 
 
 def _merged(found: list[GlobalRef]) -> tuple[GlobalRef, ...]:
-    """Each name once, where it stands first; called if it is called anywhere."""
+    """Each name once, where it stands first; called if anywhere, for plain objects only if everywhere."""
     merged: dict[tuple[str, str], GlobalRef] = {}
     for ref in found:
         known = merged.setdefault((ref.module, ref.name), ref)
-        if ref.called and not known.called:
-            merged[ref.module, ref.name] = replace(known, called=True)
+        if ref.called and (not known.called or known.instance > ref.instance):
+            merged[ref.module, ref.name] = replace(known, called=True, instance=ref.instance)
     return tuple(merged.values())

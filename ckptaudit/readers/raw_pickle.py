@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from ckptaudit.model import Checkpoint, Span
 from ckptaudit.readers.draft import Draft
-from ckptaudit.readers.pickle.hidden import looks_like_one
+from ckptaudit.readers.pickle.hidden import imports, looks_like_one
 from ckptaudit.readers.pickle.machine import run
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.policy import verdict
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.stream import PickleStream
+from ckptaudit.readers.pickle.weights_only import refused, settle
 from ckptaudit.readers.probe import Probe
 
 FORMAT = "pickle"
@@ -55,12 +56,12 @@ def read(probe: Probe) -> Checkpoint:
         )
     if pickled.fault is None:
         _look_behind(draft, stream)
-    draft.weights_only = False  # torch.load wants its own magic number first
+    settle(draft, refused("torch.load wants its own magic number in a pickle before this one"))
     return draft.finish()
 
 
 def _look_behind(draft: Draft, stream: PickleStream) -> None:
-    first, more = stream.position, 0
+    first, more, named = stream.position, 0, len(draft.globals)
     while stream.left > 0 and more < _MAX_MORE:
         start, left = stream.position, stream.left
         head = stream.raw(2)
@@ -80,4 +81,8 @@ def _look_behind(draft: Draft, stream: PickleStream) -> None:
             break
     if more:
         told = f"{more:,}" if more < _MAX_MORE else f"{more:,} or more"
-        draft.problem("hidden-pickle", f"further pickles behind the first: {told}", draft.span(first, 1))
+        which, names = imports(draft.globals[named:])
+        place = draft.span(first, stream.position - first)
+        draft.problem(
+            "hidden-pickle", f"further pickles behind the first: {told}, which {which}", place, keys=names
+        )

@@ -126,6 +126,15 @@ class Records:
         if version is not None and version not in _VERSIONS:
             draft.problem("malformed-file", f"format version {version[:20]!r}: torch reads 1 to 10")
 
+    def settings_are_plain(self, draft: Draft) -> bool:
+        """Whether torch takes each small record for what the metadata tells, to the last byte."""
+        for name in _SETTINGS:
+            text, member = draft.metadata.get(name, ""), self.find(name)
+            sizes = (len(text), len(text) + name.endswith("version"))  # a version ends its line
+            if member is not None and (not text.isascii() or member.nbytes not in sizes):
+                return False
+        return draft.metadata.get(".storage_alignment", "64").isdigit()
+
     def check_root(self, draft: Draft) -> None:
         """Note members outside the root folder, for which torch.load refuses an archive."""
         strays = [name for name in self.archive.names if not name.startswith(self.root)]

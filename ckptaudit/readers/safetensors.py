@@ -19,6 +19,7 @@ from ckptaudit.limits import Limits
 from ckptaudit.model import DTYPE_BITS, Checkpoint, ModuleMeta, Span, StateDict, Storage, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.machine import run
+from ckptaudit.readers.pickle.weights_only import judge_safetensors, settle
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.statedicts import modules_of
 from ckptaudit.readers.strict_json import is_utf8, parse_json
@@ -29,6 +30,7 @@ _LENGTH_BYTES: Final = 8
 _SPACE: Final = b" \t\r\n"  # what JSON calls whitespace
 _METADATA: Final = "__metadata__"
 _INT: Final = {int}
+_MOST_KEYS: Final = 1000
 _FETCH: Final = "fetch or save the file again"
 
 # The words of safetensors, and those of torch for the same numbers.
@@ -124,8 +126,11 @@ def read(probe: Probe) -> Checkpoint:
     _check_sizes(draft, entries, data)
     _check_pickle(draft, probe.head, data)
     draft.state_dicts.append(StateDict((), "model", _modules(draft)))
-    # torch.load hands a file to safetensors by its suffix, and takes any other one for a pickle.
-    draft.weights_only = probe.source.path.endswith(".safetensors") and not draft.problems
+    settle(draft, judge_safetensors(draft))
+    if not probe.head.startswith(b"{", _LENGTH_BYTES):
+        # The library reads such a header all the same.
+        span = draft.span(_LENGTH_BYTES, length)
+        draft.problem("malformed-file", "the header begins with white space, not with '{'", span)
     return draft.finish()
 
 
@@ -146,10 +151,9 @@ def _document(draft: Draft, length: int) -> dict[str, Any]:
         raise UnreadableError(path, "the header is no JSON object", where="byte 8", remedy=_FETCH)
     if fault:
         draft.problem("malformed-file", fault, span, incomplete=True)
-    if text[0] != "{":
-        draft.problem("malformed-file", f"the header begins with {text[0]!r}, not with '{{'", span)
     if repeated:
-        draft.problem("duplicate-name", f"the header names {few(repeated)} twice; the last one counts", span)
+        detail = f"the header names {few(repeated)} twice; the last one counts"
+        draft.problem("duplicate-name", detail, span, keys=tuple(repeated[:_MOST_KEYS]))
     if "\\u" in text and not is_utf8(document):
         draft.problem("malformed-file", "a name in the header has no UTF-8 form: half a surrogate pair", span)
     return document

@@ -17,11 +17,13 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from ckptaudit.errors import AccessError, CkptAuditError, NotFetchedError, UnreadableError
+from ckptaudit.limits import Limits
 from ckptaudit.model import Checkpoint, Path, StateDict, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.strict_json import parse_json
 from ckptaudit.readers.wording import counted, few, limit_error
+from ckptaudit.source import LocalFile
 
 FORMAT: Final = "sharded"
 # What a loader takes from a folder, in the order of transformers' from_pretrained; the last row is
@@ -58,6 +60,18 @@ def find_index(folder: str) -> str:
     raise AccessError(folder, "the folder holds no checkpoint", remedy="name a file")
 
 
+def named_shards(path: str, limits: Limits) -> list[str]:
+    """The files that the index at `path` names and `read` reads with it; none where it is no index."""
+    try:
+        with LocalFile(path) as file:
+            probe = Probe(file, limits)
+            draft = Draft(file, FORMAT, limits)
+            shards = _weight_map(draft, _index(draft)["weight_map"])[0] if sniff(probe) else []
+    except CkptAuditError:
+        return []
+    return [os.path.join(os.path.dirname(path), shard) for shard in shards]
+
+
 def sniff(probe: Probe) -> bool:
     """Whether the file is a JSON object that has a weight_map."""
     if not probe.head.lstrip().startswith(b"{"):
@@ -85,15 +99,24 @@ def read(probe: Probe, read_file: Callable[[str], Checkpoint]) -> Checkpoint:
         merge.add(shard, checkpoint)
     merge.settle()
     _compare(draft, weight_map, read_shards, merge.found)
-    _note_extra(draft, shards)
+    _note_extra(draft, set(weight_map.values()))
     _take_metadata(draft, index.get("metadata"))
     whole = len(read_shards) == len(shards) and not any(problem.incomplete for problem in draft.problems)
     if whole:
         _check_total(draft, index.get("metadata"))
-    known = [checkpoint.weights_only for checkpoint in read_shards.values()]
-    if known and None not in known:
-        draft.weights_only = all(known)
+    _judge(draft, read_shards)
     return draft.finish()
+
+
+def _judge(draft: Draft, shards: Mapping[str, Checkpoint]) -> None:
+    """Whether torch loads each shard by itself, and what stands against those that it does not."""
+    known = [checkpoint.weights_only for checkpoint in shards.values()]
+    if False in known or (known and None not in known):
+        draft.weights_only = all(known)
+    draft.to_allow = tuple(dict.fromkeys(name for shard in shards.values() for name in shard.to_allow))
+    draft.refusals = tuple(
+        f"{few([name])}: {refusal}" for name, shard in shards.items() for refusal in shard.refusals
+    )
 
 
 # The index
@@ -251,9 +274,8 @@ def _compare(
             draft.problem("index-mismatch", detail, keys=tuple(keys[:_KEYS]))
 
 
-def _note_extra(draft: Draft, shards: Iterable[str]) -> None:
+def _note_extra(draft: Draft, named: set[str]) -> None:
     """Shards of the same series in the folder that the index does not name: left over from another save."""
-    named = set(shards)
     series = {match[1] for shard in named if (match := _SHARD.fullmatch(shard))}
     try:
         with os.scandir(os.path.dirname(draft.source.path) or ".") as entries:

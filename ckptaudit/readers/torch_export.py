@@ -17,6 +17,7 @@ from ckptaudit.errors import CkptAuditError, UnreadableError, UnsupportedFormatE
 from ckptaudit.model import Checkpoint, Kind, Path, StateDict
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.member import Member
+from ckptaudit.readers.pickle.weights_only import refused, settle
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.records import Records
 from ckptaudit.readers.strict_json import parse_json
@@ -72,7 +73,7 @@ def read(probe: Probe) -> Checkpoint:
         reader.read_old()
     else:
         reader.read_all()
-    draft.weights_only = False  # torch.load finds no data.pkl in it
+    settle(draft, refused("torch.load finds no data.pkl in it"))
     return draft.finish()
 
 

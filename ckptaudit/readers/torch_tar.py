@@ -18,6 +18,7 @@ from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.storageid import STORAGE_DTYPES
 from ckptaudit.readers.pickle.stream import PickleStream
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent
+from ckptaudit.readers.pickle.weights_only import refused, settle
 from ckptaudit.readers.probe import Probe
 from ckptaudit.source import Slice, Source
 
@@ -61,7 +62,7 @@ def read(probe: Probe) -> Checkpoint:
     reviver.walk(pickled.value)
     reviver.roots.settle()
     memory.check_bounds()
-    draft.weights_only = False  # torch refuses the format there
+    settle(draft, refused("the tar format of torch 0.1, which weights_only=True refuses"))
     return draft.finish()
 
 

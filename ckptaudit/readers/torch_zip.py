@@ -5,6 +5,7 @@ What torch.load makes of them stands in torch/serialization.py, `_load`.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ckptaudit.errors import UnreadableError
@@ -13,7 +14,7 @@ from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.symbols import Persistent, PickleError
-from ckptaudit.readers.pickle.weights_only import accepted
+from ckptaudit.readers.pickle.weights_only import judge_zip, plain_verdict, settle
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.records import Records
 
@@ -37,7 +38,8 @@ def read(probe: Probe) -> Checkpoint:
         raise UnreadableError(probe.source.path, "not a zip archive")
     draft = Draft(probe.source, FORMAT, probe.limits)
     records = Records(probe.archive)
-    pickled = records.pickle(draft, "data.pkl", _storage)
+    named: set[str] = set()
+    pickled = records.pickle(draft, "data.pkl", partial(_storage, named))
     memory = Stored(draft, records.locator(draft, "data/"))
     reviver = Reviver(draft, memory)
     reviver.walk(pickled.value)
@@ -45,13 +47,21 @@ def read(probe: Probe) -> Checkpoint:
     memory.check_bounds()
     records.read_settings(draft)
     records.check_root(draft)
+    if len(records.used) < len(probe.archive.members):
+        # A storage that no tensor views is one all the same, and its bytes are no pickle.
+        for key in named:
+            records.find(f"data/{key}")
     records.report(draft)
-    draft.weights_only = accepted(pickled, draft)
+    plain = probe.archive.plain and records.settings_are_plain(draft)
+    verdict = plain_verdict(draft, pickled, memory, 5) if plain else None
+    settle(draft, verdict or judge_zip(draft, probe.source, pickled))
     return draft.finish()
 
 
-def _storage(pid: Any) -> Persistent:
+def _storage(named: set[str], pid: Any) -> Persistent:
     # torch.load stops at any other persistent id.
     if type(pid) is tuple and pid and pid[0] in ("storage", b"storage"):
+        if len(pid) > 2 and type(pid[2]) is str:
+            named.add(pid[2])
         return Persistent(pid)
     raise PickleError("a persistent id that names no storage")

@@ -20,6 +20,7 @@ from ckptaudit.readers.pickle.machine import Pickled, run
 from ckptaudit.readers.pickle.memory import Stored
 from ckptaudit.readers.pickle.revive import Reviver
 from ckptaudit.readers.pickle.symbols import Persistent
+from ckptaudit.readers.pickle.weights_only import refused, settle
 from ckptaudit.readers.probe import Probe
 from ckptaudit.readers.records import Records
 from ckptaudit.readers.torch_zip import SCRIPT_START
@@ -64,7 +65,7 @@ def read(probe: Probe) -> Checkpoint:
     records.read_settings(draft)
     records.check_root(draft)
     records.report(draft)
-    draft.weights_only = False
+    settle(draft, refused("a TorchScript archive, which weights_only=True refuses"))
     return draft.finish()
 
 

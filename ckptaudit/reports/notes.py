@@ -247,17 +247,14 @@ def _verdict(checkpoint: Checkpoint) -> str:
         return "accepts this file"
     if checkpoint.format not in ("torch-zip", "torch-legacy", "sharded"):
         return f"refuses files of this format ({checkpoint.format})"
-    from ckptaudit.readers.pickle.policy import accepted_by_torch
-
-    names = [
-        safe(f"{found.module}.{found.name}")
-        for found in checkpoint.globals
-        if not accepted_by_torch(found.module, found.name)
-    ]
-    if not names:
-        return "refuses this file"
+    names = list(map(safe, checkpoint.to_allow))
     more = f" and {grouped(len(names) - _FEW)} more (--format json)" if len(names) > _FEW else ""
-    return f"refuses this file, by default: it does not allow {', '.join(names[:_FEW])}{more}"
+    missing = f"it does not allow {', '.join(names[:_FEW])}{more}" if names else ""
+    if not checkpoint.refusals:
+        return f"refuses this file, by default: {missing}"
+    others = len(checkpoint.refusals) - 1
+    reason = safe(clip(checkpoint.refusals[0], 200)) + (f", and {grouped(others)} more" if others else "")
+    return f"refuses this file: {reason}{f'; and {missing}' if missing else ''}"
 
 
 def _unknown(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:

@@ -37,7 +37,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Any:
                 raise thing
             return thing
 
-        monkeypatch.setattr("ckptaudit.cli.inspect.read", read)
+        monkeypatch.setattr("ckptaudit.locate.read", read)
 
     return hand
 
@@ -259,4 +259,4 @@ def test_help_names_every_command_and_imports_none() -> None:
 
 def test_every_command_is_a_file_of_its_name() -> None:
     files = {path.stem for path in Path(ckptaudit.cli.__file__).parent.glob("[a-z]*.py")}
-    assert files == set(COMMANDS)
+    assert files == {*COMMANDS, "options"}

@@ -82,7 +82,9 @@ def _read(path: str) -> dict[str, Any]:
         for found in checkpoint.globals:
             judged = verdict(found.module, found.name)
             if len(told["globals"]) < 1000:
-                told["globals"].append([f"{found.module}.{found.name}"[:2000], judged, found.called])
+                told["globals"].append(
+                    [f"{found.module}.{found.name}"[:2000], judged, found.called, found.instance]
+                )
         told["tensors"] = len(checkpoint.tensors)
     except CkptAuditError as error:
         told["error"] = str(error)[:2000]

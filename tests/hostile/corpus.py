@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from tests.hostile import bombs, broken, callables, floods, honest, indirection, texts
+from tests.hostile import (
+    bombs,
+    broken,
+    callables,
+    floods,
+    gadgets,
+    honest,
+    indirection,
+    nested,
+    texts,
+)
 from tests.hostile.case import Case
 
 CASES: Final[tuple[Case, ...]] = (
     *callables.CASES,
     *indirection.CASES,
+    *gadgets.CASES,
+    *nested.CASES,
     *broken.CASES,
     *texts.CASES,
     *honest.CASES,

@@ -45,6 +45,8 @@ CASES = (
     Case("a tensor of bytes that are a pickle", "honest", raw(_saved(_bytes_tensor(_PICKLE), _PICKLE))),
     Case("a tensor of bytes that are a zip", "honest", raw(_saved(_bytes_tensor(_saved(_PICKLE)),
     _saved(_PICKLE)))),
+    Case("a storage of bytes that are a pickle", "honest",
+         raw(_saved(a.whole(a.storage(numel=len(_PICKLE), kind="ByteStorage")), _PICKLE))),
     Case("legacy tensor of bytes that are a pickle", "honest",
          raw(legacy_bytes(_bytes_tensor(_PICKLE), pack("<q", len(_PICKLE)) + _PICKLE))),
     Case("saved with CRC off", "honest", raw(_saved(_STATE, crc=0))),

@@ -352,6 +352,8 @@ def _unknowable(data: bytes) -> bool:
         return True
     if any("UTF-8" in what for _, what in pickled.oddities):
         return True
+    if any("?" in (found.module, found.name) for found in pickled.globals):
+        return True
     return pickled.fault is not None and "Persistent" in pickled.fault.reason
 
 

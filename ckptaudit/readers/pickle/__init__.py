@@ -1,8 +1,8 @@
 """Pickles, read without running them: `interpret` one, and take what it holds into a draft.
 
-machine.py turns opcodes into symbols, calls.py follows the names behind calls, revive.py finds the
-tensors, weights_only.py says what torch's own restricted loader would answer, policy.py is the list of
-names that all of them share.
+machine.py turns opcodes into symbols, reach.py says how each name is used, calls.py follows the names behind
+calls, revive.py finds the tensors, weights_only.py says what torch's own restricted loader would answer.
+policy.py judges names for all of them, by the lists in names_torch.py, names_stdlib.py and names_others.py.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def note(draft: Draft, pickled: Pickled, *, base: Span | None, label: str) -> No
 
     for found in pickled.globals:
         place = span(found.position, found.width)
-        draft.globals.append(GlobalRef(found.module, found.name, found.called, place))
-    for module, name, position in names_behind(pickled):
-        draft.globals.append(GlobalRef(module, name, called=True, span=span(position)))
+        draft.globals.append(GlobalRef(found.module, found.name, found.called, place, found.instance))
+    for module, name, called, instance, position in names_behind(pickled):
+        draft.globals.append(GlobalRef(module, name, called, span(position), instance))
     if any(call.func.name == "_load_from_bytes" for call in pickled.indirect if type(call.func) is Global):
         from ckptaudit.readers.pickle.embedded import follow  # which itself reads pickles
 
         follow(draft, pickled.indirect)
-    for position, what in pickled.oddities:
+    for position, what in pickled.hostile:
         draft.problem("odd-pickle", f"{label} at byte {position} {what}", span(position))
     if pickled.fault is None:
         return

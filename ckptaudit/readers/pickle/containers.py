@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from ckptaudit.model import ModuleMeta
@@ -156,8 +157,10 @@ def _settings(state: dict[Any, Any]) -> dict[str, object]:
             if len(config) == _MANY:
                 break
     transient = state.get("_non_persistent_buffers_set")
-    if transient and type(transient) is set:
-        config["non_persistent_buffers"] = sorted(spelt(part) for part in transient)
+    # Below protocol 4 a set is a call on a list.
+    names = sorted(spelt(part) for part in islice(items_of(transient), _MANY)) if transient else []
+    if names:
+        config["non_persistent_buffers"] = names
     return config
 
 

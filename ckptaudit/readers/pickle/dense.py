@@ -61,6 +61,8 @@ class Dense:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.count = 0
+        self.makers: set[tuple[Global, Global]] = set()  # what made the tensors, and their hooks
         self._pairs = _Spelt(lambda *values: values)
         self._places = _Spelt(lambda device, *rest: (device, rest))
         self._sizes = _Spelt(lambda offset, *shape: (offset, shape))
@@ -76,7 +78,7 @@ class Dense:
         for _ in range(_MOST):
             match = _TENSOR(data, pos)
             func = stack[-1]
-            if match is None or type(func) is not Global or func.hands_out:
+            if match is None or type(func) is not Global or func.calls_back:
                 return pos
             (kind, width, digits, key_at, place, pid_at, sizes, sizes_at, strides, strides_at,
              flag) = match.groups()  # fmt: skip
@@ -94,11 +96,13 @@ class Dense:
                 pid = (memo[tag], memo[kind], key, memo[device], *rest)
             except KeyError:
                 return pos
-            if type(maker) is not Global or maker.hands_out:
+            if type(maker) is not Global or maker.calls_back or maker.made_only:
                 return pos
             offset, shape = offsets[sizes]
             stride = pairs[strides]
             func.called = maker.called = True
+            self.count += 1
+            self.makers.add((func, maker))
             made = Call(maker, (), 0)
             args = (persistent(pid), offset, shape, stride, grad, made)
             stack[-1] = call = Call(func, args, 0, "dense")
@@ -109,6 +113,16 @@ class Dense:
             if pos == end:
                 break
         return pos
+
+    @property
+    def widths(self) -> set[int]:
+        """How many parts the persistent ids have."""
+        return {4 + len(rest) for _, rest in self._places.values()}
+
+    @property
+    def graded(self) -> bool:
+        """Whether one of the tensors requires a gradient."""
+        return any(flag is True for flag, *_ in self._pairs.values())
 
     def _next_name(self, pos: int, stack: list[Any]) -> int:
         """Push a name, put into the memo, and a function from it, that stand before another two MARKs."""

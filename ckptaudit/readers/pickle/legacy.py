@@ -19,7 +19,7 @@ from ckptaudit.readers.pickle.tensors import TensorError
 from ckptaudit.readers.wording import few
 
 MAGIC = 0x1950A86A20F9469CFC6C
-_PROTOCOL = 1001
+PROTOCOL = 1001
 _COUNT_BYTES = 8
 
 
@@ -39,8 +39,8 @@ def read_legacy(draft: Draft, stream: PickleStream) -> Legacy:
     """Read the pickles from the position of `stream`, and step over the storages."""
     references = _References()
     pickles = [stream.pickle("magic number"), stream.pickle("protocol version"), stream.pickle("system info")]
-    if pickles[1].value != _PROTOCOL and pickles[1].fault is None:
-        draft.problem("malformed-file", f"protocol version {_PROTOCOL} expected: torch refuses any other")
+    if pickles[1].value != PROTOCOL and pickles[1].fault is None:
+        draft.problem("malformed-file", f"protocol version {PROTOCOL} expected: torch refuses any other")
     pickled = stream.pickle("the object", references.persistent)
     pickles.append(pickled)
     places: dict[str, Span] = {}

@@ -41,6 +41,7 @@ def python2_text(read: Callable[[State], bytes]) -> Callable[[State], Any]:
             return raw.decode("utf-8")
         except UnicodeDecodeError:
             state.odd(at, "holds a Python 2 string that is not UTF-8")
+            state.objects += 3  # what the attempt costs
             return raw
 
     return convert

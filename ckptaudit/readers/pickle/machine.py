@@ -17,7 +17,7 @@ from typing import Any
 from ckptaudit.limits import Limits
 from ckptaudit.readers.pickle.dense import Dense
 from ckptaudit.readers.pickle.opcodes import ARGUMENT_BYTES, COLD
-from ckptaudit.readers.pickle.reach import mark_reachable
+from ckptaudit.readers.pickle.reach import mark_uses
 from ckptaudit.readers.pickle.state import State, underflow
 from ckptaudit.readers.pickle.symbols import Call, Global, Persistent, PickleError, Use
 
@@ -33,11 +33,13 @@ class Pickled:
     `end` the position after the last opcode read. `indirect` are the calls of what another call gave, or
     of what hands out attributes; `uses` what was done with each sort of object besides plain calls;
     `escaped` the names that hand out others and are kept as values, for something else to call; `rare` the
-    opcodes outside those that torch itself writes; `oddities` what an honest pickler never writes:
-    (position, what).
+    opcodes outside those that torch itself writes; `oddities` what its pickler never writes: (position,
+    what), and `hostile` those among them that no pickler does. `calls` are all calls but those made in one
+    step, which `dense` counts; `references` the persistent ids of the former.
     """
 
     value: Any
+    data: bytes
     start: int
     end: int
     globals: tuple[Global, ...]
@@ -46,7 +48,11 @@ class Pickled:
     uses: frozenset[tuple[Use, object]]
     rare: frozenset[int]
     oddities: tuple[tuple[int, str], ...]
+    hostile: tuple[tuple[int, str], ...]
     fault: PickleError | None
+    calls: list[Call]
+    references: int
+    dense: Dense
 
 
 def run(
@@ -62,9 +68,9 @@ def run(
     """
     state = State(data, start, limits, persistent)
     fault = None
+    dense = Dense(state)
     try:
         opcodes = 0
-        dense = Dense(state)
         while not _run_slice(state, dense):
             opcodes += _SLICE
             _check_limits(state, opcodes)
@@ -73,11 +79,10 @@ def run(
     except PickleError as caught:
         fault = caught
         value = state.result if state.result is not None else state.salvage()
-    escaped = (
-        mark_reachable([value, *state.planted], state.calls, state.names.values()) if state.sensitive else []
-    )
+    escaped = mark_uses([value], state.calls, state.names.values(), state.planted) if state.sensitive else []
     return Pickled(
         value=value,
+        data=data,
         start=start,
         end=state.pos,
         globals=tuple(state.names.values()),
@@ -85,8 +90,12 @@ def run(
         escaped=tuple(escaped),
         uses=frozenset(state.uses),
         rare=frozenset(state.rare),
-        oddities=tuple((position, what) for what, position in state.oddities.items()),
+        oddities=tuple((position, what) for what, (position, _) in state.oddities.items()),
+        hostile=tuple((position, what) for what, (position, hostile) in state.oddities.items() if hostile),
         fault=fault,
+        calls=state.calls,
+        references=state.references,
+        dense=dense,
     )
 
 

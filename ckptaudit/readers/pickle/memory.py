@@ -16,6 +16,7 @@ from ckptaudit.readers.pickle.tensors import TensorError, View
 from ckptaudit.readers.wording import few
 
 _MOST = 2**63
+PACKED = {"quint4x2": 2, "quint2x4": 4}
 _new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
 
 
@@ -25,7 +26,8 @@ def bytes_reached(tensor: TensorMeta) -> int:
     if shape is None or 0 in shape:
         return 0
     last = tensor.offset + sum((size - 1) * step for size, step in zip(shape, tensor.stride, strict=True))
-    return (last + 1) * DTYPE_BITS[tensor.dtype] // 8
+    # A quantized tensor keeps several of the smallest numbers in the byte that counts as one of its storage.
+    return -((last + 1) * DTYPE_BITS[tensor.dtype] // -(8 * PACKED.get(tensor.dtype, 1)))
 
 
 class Stored:
@@ -95,7 +97,7 @@ class Stored:
             reach = reaches.get(look)
             if reach is None:
                 reach = reaches[look] = bytes_reached(tensor)
-                self.countable = self.countable and prod(shape or ()) < _MOST
+                self.countable = self.countable and prod(size or 1 for size in shape or ()) < _MOST
             if reach > storages[name].nbytes and name not in self._unbacked:
                 self._outside(tensor, storages[name], reach)
 

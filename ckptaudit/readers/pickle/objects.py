@@ -41,10 +41,17 @@ def stack_global(state: State) -> None:
     start = state.pos
     name = state.pop()
     module = state.pop()
-    if type(name) is not str or type(module) is not str:
-        raise PickleError("a STACK_GLOBAL whose names are no strings")
     state.pos += 1
-    state.push_global(module, name, start)
+    state.push_global(_computed(module), _computed(name), start)
+
+
+def _computed(text: Any) -> str:
+    """A name, or "?" for one that a call would make: no honest pickler hides what it imports."""
+    if type(text) is Call:
+        return "?"
+    if type(text) is not str:
+        raise PickleError("a STACK_GLOBAL whose names are no strings")
+    return text
 
 
 def inst(state: State) -> None:
@@ -121,6 +128,8 @@ def build(state: State) -> None:
         if target.state is None:
             target.state = []
             state.objects += 6
+        if type(target.func) is Global and target.func.live:
+            state.odd(state.pos, f"sets attributes of what {target.func.name} hands out", hostile=True)
         state.use("build" if value is not None else "build_none", target)
         state.objects += 1
         target.state.append(value)
@@ -149,5 +158,6 @@ def persid(state: State) -> None:
 def binpersid(state: State) -> None:
     """BINPERSID: a persistent id from the stack."""
     state.stack[-1] = state.persistent(state.top())
+    state.references += 1
     state.objects += 1
     state.pos += 1

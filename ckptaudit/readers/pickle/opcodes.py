@@ -179,6 +179,8 @@ def _setitems(state: State) -> None:
         raise PickleError("an odd number of items for SETITEMS")
     if pairs:
         state.set_items(target, pairs)
+    elif type(target) is not dict:
+        state.use("setitems", target)
     state.pos += 1
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ckptaudit.limits import Limits
-from ckptaudit.readers.pickle.policy import GETTERS, calls_back, python3_name, verdict
+from ckptaudit.readers.pickle.instances import makes_instance
+from ckptaudit.readers.pickle.policy import GETTERS, LIVE, calls_back, in_family, python3_name, role, verdict
 from ckptaudit.readers.pickle.symbols import Call, Global, How, PickleError, Use
 
 _PLAIN = (str, int, bytes, type(None), float, bool)  # keys that are hashed by their own value
@@ -35,7 +36,9 @@ class State:
         self.sensitive = False  # a name was imported that is not known to be inert
         self.uses: set[tuple[Use, object]] = set()
         self.rare: set[int] = set()
-        self.oddities: dict[str, int] = {}  # what an honest pickler never does, and where first
+        # What torch's pickler never writes: where first, and whether it is hostile or merely old.
+        self.oddities: dict[str, tuple[int, bool]] = {}
+        self.references = 0  # persistent ids, but for those of dense calls
         self.weak_keys = 0
         self.protocol = 0
         self.frame_end = 0
@@ -94,6 +97,9 @@ class State:
             found = self.names[module, name] = Global(module, name, start, self.pos - start)
             found.hands_out = (module, name) in GETTERS
             found.calls_back = calls_back(module, name)
+            found.made_only = in_family(module, name)
+            found.role = role(module, name)
+            found.live = (module, name) in LIVE
             self.sensitive = self.sensitive or found.hands_out or verdict(module, name) != "known"
             if len(self.names) > self.limits.globals:
                 raise PickleError(f"more than {self.limits.globals:,} names", limit="globals")
@@ -104,9 +110,16 @@ class State:
         call = Call(func, args, start, how)
         if type(func) is not Global:
             self.indirect.append(call)
+            func.called = True
+            if not func.ran:
+                func.ran = not makes_instance(call)
         else:
             func.called = True
-            if func.hands_out or (func.calls_back and type(args) is not tuple):
+            if (
+                func.hands_out
+                or (func.calls_back and type(args) is not tuple)
+                or (func.made_only and not makes_instance(call))
+            ):
                 self.indirect.append(call)
         self.calls.append(call)
         if how != "reduce":
@@ -202,12 +215,12 @@ class State:
         """Note that the pickle puts `value` into what it imports: that can run code as well as a call can."""
         target.called = True
         self.planted.append(value)
-        self.odd(self.pos, f"{what} {target.module}.{target.name} itself")
+        self.odd(self.pos, f"{what} {target.module}.{target.name} itself", hostile=True)
 
-    def odd(self, position: int, what: str) -> None:
-        """Note what no honest pickler writes; the same again is not noted again."""
+    def odd(self, position: int, what: str, *, hostile: bool = False) -> None:
+        """Note what torch's pickler never writes; the same again is not noted again."""
         if what not in self.oddities and len(self.oddities) < _ODDITIES:
-            self.oddities[what] = position
+            self.oddities[what] = position, hostile
 
     def use(self, use: Use, target: Any) -> None:
         """Note what is done with an object, by the name that made it where one did."""

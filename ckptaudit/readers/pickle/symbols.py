@@ -17,11 +17,16 @@ class Global:
     """A name that the pickle would import. One instance a name, as an import gives one object.
 
     `position` and `width` are the first opcode that names it; `called` says whether the pickle calls it, or
-    changes it in place, which can run code just as well; `hands_out` that its result is another name, and
-    `calls_back` that it may call what it is given.
+    changes it in place, which can run code just as well; `instance` that each of these calls only makes a
+    plain object (told of names that are not known). `hands_out` says that its result is another name,
+    `calls_back` that it may call what it is given, and `role` how; `made_only` that it is known as long as it
+    makes plain objects, `live` that its result is not the pickle's own.
     """
 
-    __slots__ = ("called", "calls_back", "hands_out", "module", "name", "position", "width")
+    __slots__ = (
+        "called", "calls_back", "hands_out", "instance", "live", "made_only", "module", "name", "position",
+        "role", "width",
+    )  # fmt: skip
 
     def __init__(self, module: str, name: str, position: int, width: int) -> None:
         self.module = module
@@ -29,8 +34,12 @@ class Global:
         self.position = position
         self.width = width
         self.called = False
+        self.instance = False
         self.hands_out = False
         self.calls_back = False
+        self.made_only = False
+        self.live = False
+        self.role = ""
 
 
 class Call:
@@ -39,7 +48,8 @@ class Call:
     `position` is that of its opcode, 0 where it was made in one step with others.
 
     Everything done to its result afterwards is kept in order of kind: `state` are the arguments of
-    BUILD, `items` what was appended or added, `pairs` what was set by key.
+    BUILD, `items` what was appended or added, `pairs` what was set by key. `called` says that the result is
+    called in turn, `ran` that this does more than make a plain object.
     """
 
     __slots__ = ("__dict__", "args", "func", "how", "position")
@@ -51,6 +61,8 @@ class Call:
     # What `state` comes to, and the settings among it of a module, once somebody asked.
     attributes: dict[Any, Any] | None = None
     settings: dict[str, object] | None = None
+    called: bool = False
+    ran: bool = False
 
     def __init__(self, func: Any, args: Any, position: int, how: How = "reduce") -> None:
         self.func = func

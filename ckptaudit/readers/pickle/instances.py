@@ -1,0 +1,51 @@
+"""Calls by which pickles make plain objects, told apart from those that may run anything.
+
+A pickler writes `cls.__new__(cls, ...)` (NEWOBJ), or calls a class on scalars: an enum on its value, an
+exception on its message. Whatever else is called on arguments of the file's choice is a function to us.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ckptaudit.readers.pickle.policy import is_active, is_class_name
+from ckptaudit.readers.pickle.symbols import Call, Global
+
+_SCALARS = (type(None), bool, int, float, str, bytes)
+_CYTHON = "__pyx_unpickle_"  # how Cython's classes are made: `__pyx_unpickle_Name(cls, checksum, state)`
+
+
+def makes_instance(call: Call) -> bool:
+    """Whether the call only makes a plain instance of a class."""
+    if call.how in ("newobj", "newobj_ex"):
+        return True
+    name = _called_name(call.func)
+    if name.startswith(_CYTHON):
+        return True
+    return (
+        name != ""
+        and is_class_name(name)
+        and not is_active(name)
+        and type(call.args) is tuple
+        and all(_is_plain(part) for part in call.args)
+    )
+
+
+def is_getattr(call: Call) -> bool:
+    """Whether the call fetches an attribute by a name in plain sight."""
+    func, args = call.func, call.args
+    fetches = type(func) is Global and (func.module, func.name) == ("builtins", "getattr")
+    return fetches and type(args) is tuple and len(args) >= 2 and type(args[1]) is str
+
+
+def _called_name(func: Any) -> str:
+    """The name of what is called; that of the attribute where it was fetched by getattr."""
+    if type(func) is Global:
+        return func.name
+    return str(func.args[1]) if is_getattr(func) else ""
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is tuple:
+        return all(type(part) in _SCALARS for part in value)
+    return type(value) in _SCALARS
