@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ckptaudit.audit import Finding, error, rule, warning
+from ckptaudit.audit import Finding, error, note, rule
 from ckptaudit.model import Checkpoint, GlobalRef
 from ckptaudit.readers.pickle.policy import verdict
 from ckptaudit.saved import module_classes
@@ -16,14 +16,14 @@ def unknown_global(checkpoint: Checkpoint) -> Iterator[Finding]:
     """The pickle imports names of which nobody can say here what they do.
 
     ## What it finds
-    Functions that it calls (an error), and classes that it makes plain objects of or only mentions (a
-    warning). Known are what torch's own restricted loader accepts, classes and functions of torch, numpy
-    and the standard library that only hold or compute, and a few widely used containers of settings.
+    Functions that it calls, and classes that it calls with more than plain values (an error). Classes of
+    which it only makes plain objects, enums and named tuples among them, and names that it only mentions (a
+    note). Known are what torch's own restricted loader accepts, classes and functions of torch, numpy and
+    the standard library that only hold or compute, and a few widely used containers of settings.
 
     ## Why it matters
-    A function that is called while loading may do anything. A class is less: its objects are made without
-    its constructor, and filled with what the file holds; but its code has to be there, and it may react
-    to that.
+    A function that is called while loading may do anything. A plain object is made without its constructor
+    and filled with what the file holds: it needs its class to be there, and brings no code of its own.
 
     ## Example
     `project.config.TrainConfig`, saved beside the weights under "args".
@@ -32,12 +32,7 @@ def unknown_global(checkpoint: Checkpoint) -> Iterator[Finding]:
     Save settings as plain dicts, lists, numbers and text. Where the code is yours, allow the rule for
     this file: `ignore = ["unknown-global"]` under `[tool.ckptaudit.per-path."weights/*.pt"]`.
     """
-    modules = module_classes(checkpoint)
-    unknown = [
-        ref
-        for ref in checkpoint.globals
-        if verdict(ref.module, ref.name) == "unknown" and f"{ref.module}.{ref.name}" not in modules
-    ]
+    unknown = [ref for ref in checkpoint.globals if verdict(ref.module, ref.name) == "unknown"]
     called = [ref for ref in unknown if ref.called and not ref.instance]
     if called:
         yield error(
@@ -46,10 +41,11 @@ def unknown_global(checkpoint: Checkpoint) -> Iterator[Finding]:
             span=called[0].span,
             fix="load it only where you trust who made it",
         )
-    rest = [ref for ref in unknown if not ref.called or ref.instance]
+    modules = module_classes(checkpoint)  # which have a rule of their own
+    rest = [ref for ref in unknown if ref not in called and f"{ref.module}.{ref.name}" not in modules]
     if rest:
         count = plural(len(rest), "name")
-        yield warning(
+        yield note(
             f"its pickle needs {count} that ckptaudit does not know: {some(_names(rest))}",
             _names(rest),
             span=rest[0].span,

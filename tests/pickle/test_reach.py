@@ -128,8 +128,9 @@ USES = {
     "a tuple of scalars": (a.call(THING, a.row(a.number(1), a.number(2))), "instance"),
     "a subclass of Tensor": (a.call(FROM_TYPE, a.name("torch._utils", "_rebuild_tensor_v2"), THING,
                                     a.row(a.storage()), a.EMPTY_DICT), "instance"),
-    "a subclass around a tensor": (a.call(FROM_TYPE, a.name("torch._utils", "_rebuild_wrapper_subclass"), THING,
-                                          a.row(THING, a.name("torch", "float32")), a.NONE), "instance"),
+    "a subclass around a tensor": (
+        a.call(FROM_TYPE, a.name("torch._utils", "_rebuild_wrapper_subclass"), THING,
+               a.row(THING, a.name("torch", "float32")), a.NONE), "instance"),
     "a subclass of an array": (a.call(a.name("numpy.core.multiarray", "_reconstruct"), THING,
                                       a.row(a.number(0)), a.text("b")), "instance"),
     "a value": (a.EMPTY_LIST + THING + a.APPEND, "named"),

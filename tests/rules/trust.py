@@ -50,13 +50,13 @@ def _made(module: str, name: str, state: bytes = b"") -> bytes:
     return a.name(module, name) + a.EMPTY_TUPLE + a.NEWOBJ + (state and state + a.BUILD)
 
 
-def _module(cls: bytes) -> bytes:
+def _module(cls: bytes, make: Callable[[bytes], bytes] = lambda cls: cls + a.EMPTY_TUPLE + a.NEWOBJ) -> bytes:
     empty = a.call(a.name("collections", "OrderedDict"))
     state = a.items(
         *(a.text("training"), b"\x88", a.text("_modules"), empty, a.text("_buffers"), empty),
         *(a.text("_parameters"), a.items(a.text("weight"), a.tensor())),
     )
-    return cls + a.EMPTY_TUPLE + a.NEWOBJ + state + a.BUILD
+    return make(cls) + state + a.BUILD
 
 
 CASES: tuple[Case, ...] = (
@@ -115,11 +115,19 @@ CASES: tuple[Case, ...] = (
     ),
     bad(
         "unknown-global",
-        "warning",
+        "note",
         "an object of a class",
         _pt(_made("project.config", "Config", _STATE)),
         "1 name",
         "project.config.Config",
+    ),
+    bad(
+        "unknown-global",
+        "error",
+        "a function whose result passes for a module",
+        _pt(_module(a.name("someone.elses", "function"), a.call)),
+        "calls",
+        "someone.elses.function",
     ),
     good("unknown-global", "arguments of a training script", fixture("train_ckpt.pt")),
     good("unknown-global", "a module class has its own rule", _pt(_module(a.name("project.net", "Net")))),

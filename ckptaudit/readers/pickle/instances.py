@@ -6,12 +6,14 @@ exception on its message. Whatever else is called on arguments of the file's cho
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ckptaudit.readers.pickle.policy import is_active, is_class_name
 from ckptaudit.readers.pickle.symbols import Call, Global
 
-_SCALARS = (type(None), bool, int, float, str, bytes)
+_SCALARS = (type(None), bool, int, float)
+_WORD = re.compile(r"[\w.:+-]{0,64}|[\d:.+T -]{0,64}")
 _CYTHON = "__pyx_unpickle_"  # how Cython's classes are made: `__pyx_unpickle_Name(cls, checksum, state)`
 
 
@@ -47,5 +49,12 @@ def _called_name(func: Any) -> str:
 
 def _is_plain(value: Any) -> bool:
     if type(value) is tuple:
-        return all(type(part) in _SCALARS for part in value)
+        return all(map(_is_plain_scalar, value))
+    return _is_plain_scalar(value)
+
+
+def _is_plain_scalar(value: Any) -> bool:
+    # A name, a version or a date; what could be a command or code is none.
+    if type(value) is str:
+        return _WORD.fullmatch(value) is not None
     return type(value) in _SCALARS
