@@ -108,7 +108,7 @@ class Archive:
                 where=member.name,
                 remedy="raise it with --limit pickle_bytes=N",
             )
-        data = self.head(member, member.nbytes)
+        data = self._begin(member, span, member.nbytes)
         if len(data) != member.nbytes:
             raise UnreadableError(
                 self.source.path, f"does not inflate to its {member.nbytes:,} bytes", where=member.name
@@ -118,8 +118,9 @@ class Archive:
     def head(self, member: Member, nbytes: int) -> bytes:
         """The first bytes of a member, inflated. Raises UnreadableError where they cannot be had."""
         span = self.span_of(member)
-        if span is None:
-            return b""
+        return b"" if span is None else self._begin(member, span, nbytes)
+
+    def _begin(self, member: Member, span: Span, nbytes: int) -> bytes:
         if member.method == STORED:
             return self.source.read(span.start, min(nbytes, span.nbytes))
         if member.method != DEFLATED:
