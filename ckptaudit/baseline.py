@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +36,10 @@ def load(path: str) -> frozenset[str]:
     rows = document.get("findings") if isinstance(document, dict) else None
     if not isinstance(rows, list) or document.get("schema") != SCHEMA:
         raise BaselineError(path, f"no baseline of schema {SCHEMA!r}", remedy=_REMEDY)
-    return frozenset(row["fingerprint"] for row in rows if isinstance(row, dict) and "fingerprint" in row)
+    marks: list[Any] = [row.get("fingerprint") if isinstance(row, dict) else None for row in rows]
+    if not all(isinstance(mark, str) for mark in marks):
+        raise BaselineError(path, "a finding without a fingerprint", remedy=_REMEDY)
+    return frozenset(marks)
 
 
 def accept(report: FileReport, accepted: frozenset[str]) -> FileReport:
@@ -65,11 +69,20 @@ def dump(reports: Iterable[FileReport]) -> str:
 
 
 def write(path: str, text: str) -> None:
-    """Replace the file at `path` in one step. Raises BaselineError where it cannot be written."""
-    draft = f"{path}.new"
+    """Replace the file at `path` in one step; what is no regular file (/dev/stdout) is only written to.
+
+    Raises BaselineError where it cannot be written.
+    """
+    place = os.path.realpath(path)  # a link stays one
+    is_special = os.path.exists(place) and not os.path.isfile(place)
+    draft = place if is_special else f"{place}.{os.getpid()}.new"
     try:
-        with open(draft, "w", encoding="utf-8") as file:
+        with open(draft, "w", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        os.replace(draft, path)
+        if not is_special:
+            os.replace(draft, place)
     except OSError as error:
+        if not is_special:
+            with suppress(OSError):
+                os.remove(draft)
         raise BaselineError(path, f"cannot be written: {error.strerror or error}") from None

@@ -16,6 +16,7 @@ from ckptaudit.errors import CkptAuditError
 NAME = "pyproject.toml"
 _TABLE = "ckptaudit"
 _PER_PATH = "per-path"
+_OF_ALL = ("paths", "fail-on", "baseline", "limits", _PER_PATH)  # beside the options
 
 
 class ConfigError(CkptAuditError):
@@ -60,15 +61,23 @@ class Config:
     def options_for(self, path: str) -> Options:
         """The options of one checkpoint: later tables of `per-path` count for more than earlier ones."""
         options = self.options
-        name = os.path.relpath(path, self.folder or os.curdir).replace(os.sep, "/") if self.per_path else ""
+        whole = _seen_from(self.folder, path) if self.per_path else ""
+        names = {whole, whole.rpartition("::")[0] or whole}  # with and without the state dict's name
         for pattern, own in self.per_path:
-            if fnmatchcase(name, pattern):
+            if any(fnmatchcase(name, pattern) for name in names):
                 options = own.over(options)
         return options
 
     def inside(self, path: str) -> str:
         """A path of the settings as one that can be opened from here, and is read easily."""
         return _from_here(self.folder, path)
+
+
+def _seen_from(folder: str, path: str) -> str:
+    try:
+        return os.path.relpath(path, folder or os.curdir).replace(os.sep, "/")
+    except ValueError:  # on another drive
+        return path.replace(os.sep, "/")
 
 
 def find(start: str = os.curdir) -> str | None:
@@ -99,7 +108,7 @@ def _mentions_us(path: str) -> bool:
     try:
         with open(path, "rb") as file:
             # Most projects have no such table: tomllib need not be imported for them.
-            return b"tool.ckptaudit" in file.read() and _table(path) is not None
+            return _TABLE.encode() in file.read() and _table(path) is not None
     except OSError:
         return False
 
@@ -120,7 +129,7 @@ def load(path: str) -> Config:
         fail_on=_string(path, raw, "fail-on"),
         baseline=_string(path, raw, "baseline"),
         limits=_limits(path, raw.pop("limits", {})),
-        options=_options(path, raw, folder),
+        options=_options(path, raw, folder, _OF_ALL),
         per_path=tuple((pattern, _options(path, dict(own), folder)) for pattern, own in per_path.items()),
     )
 
@@ -130,15 +139,16 @@ def _table(path: str) -> dict[str, Any] | None:
 
     try:
         with open(path, "rb") as file:
-            found = tomllib.load(file).get("tool", {}).get(_TABLE)
+            tools = tomllib.load(file).get("tool")
     except OSError as error:
         raise ConfigError(path, error.strerror or str(error), remedy="check --config") from None
     except ValueError as error:  # no TOML, or no UTF-8
         raise ConfigError(path, f"no TOML: {error}") from None
+    found = tools.get(_TABLE) if isinstance(tools, dict) else None
     return found if isinstance(found, dict) else None
 
 
-def _options(path: str, raw: dict[str, Any], folder: str) -> Options:
+def _options(path: str, raw: dict[str, Any], folder: str, more: tuple[str, ...] = ()) -> Options:
     """Take the options out of a table; whatever is left in it then is a mistake."""
     deep = raw.pop("deep", None)
     if deep is not None and not isinstance(deep, bool):
@@ -155,7 +165,7 @@ def _options(path: str, raw: dict[str, Any], folder: str) -> Options:
         deep=deep,
     )
     if raw:
-        known = [each.name.replace("_", "-") for each in fields(Options)]
+        known = [*(each.name.replace("_", "-") for each in fields(Options)), *more]
         raise ConfigError(
             path, f"unknown setting {next(iter(raw))!r}", remedy=f"there are {', '.join(known)}"
         )

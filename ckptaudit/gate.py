@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 
 from ckptaudit import baseline as baselines
 from ckptaudit.audit import GROUPS, FileReport, Report, Rule, Severity
-from ckptaudit.config import Config, ConfigError, Options, names
+from ckptaudit.config import NAME, Config, ConfigError, Options, names
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.limits import Limits
 from ckptaudit.locate import expand
@@ -46,8 +47,8 @@ class Request:
 
 
 def check(
-    *paths: str,
-    against: str | None = None,
+    *paths: str | os.PathLike[str],
+    against: str | os.PathLike[str] | None = None,
     map: Iterable[str] = (),
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
@@ -62,10 +63,16 @@ def check(
 
     Raises CkptAuditError where the call makes no sense; whatever is wrong with a file is in the report.
     """
-    options = Options(tuple(select) or None, tuple(ignore), against, tuple(map), expect_device, deep)
+    reference = None if against is None else os.fspath(against)
+    options = Options(tuple(select) or None, tuple(ignore), reference, tuple(map), expect_device, deep)
     return perform(
         Request(
-            paths, options, fail_on=fail_on, baseline=baseline, limits=limits or Limits(), seconds=seconds
+            tuple(os.fspath(path) for path in paths),
+            options,
+            fail_on=fail_on,
+            baseline=baseline,
+            limits=limits or Limits(),
+            seconds=seconds,
         )
     )
 
@@ -90,12 +97,13 @@ def perform(request: Request, files: list[str] | None = None, each: Each = lambd
         each(report)
         return baselines.accept(report, accepted)
 
+    root = config.folder or (os.path.dirname(os.path.abspath(path)) if path else "")
     severity = _severity(request.fail_on or config.fail_on or "error")
     report = run(
         settings,
         fail_on=severity,
         left_out=plans.left_out,
-        root=config.folder,
+        root=root,
         each=settle,
         jobs=request.jobs,
     )
@@ -149,6 +157,8 @@ class _Plans:
             maps = tuple(parse(text) for text in options.map)
         except ValueError as error:
             raise UsageError("--map", str(error)) from None
+        if maps and options.against is None:
+            raise UsageError("--map", "nothing to compare the renamed keys with", remedy="add --against REF")
         return Settings(
             rules=chosen,
             against=options.against,
@@ -157,13 +167,14 @@ class _Plans:
             deep=bool(options.deep),
             limits=self._limits,
             seconds=self._request.seconds,
+            folder="" if self._request.options.against else self._request.config.folder,
         )
 
 
 def _limits(request: Request) -> Limits:
     unknown = [name for name in request.config.limits if name not in {each.name for each in fields(Limits)}]
     if unknown:
-        raise ConfigError(request.config.folder, f"{unknown[0]!r} is no limit")
+        raise ConfigError(os.path.join(request.config.folder, NAME), f"{unknown[0]!r} is no limit")
     asked = {
         each.name: getattr(request.limits, each.name)
         for each in fields(Limits)

@@ -26,25 +26,39 @@ def read_at(location: str, limits: Limits | None = None) -> Checkpoint:
 
     Raises CkptAuditError where it cannot be read, or holds no such state dict.
     """
+    file, name = split(location)
+    if has_magic(file) and not os.path.lexists(file):
+        raise AccessError(location, "no file matches the glob", remedy="check the path")
+    return select(read(file, limits), name) if name else read(file, limits)
+
+
+def split(location: str) -> tuple[str, str]:
+    """`PATH::NAME` -> (PATH, NAME), where no file is called so as a whole; else (PATH, "")."""
     file, colons, name = location.rpartition("::")
-    if not colons or not name or os.path.exists(location):
-        return read(location, limits)
-    return select(read(file, limits), name)
+    return (file, name) if colons and name and not os.path.lexists(location) else (location, "")
 
 
 def expand(paths: Iterable[str]) -> list[str]:
     """Every checkpoint that `paths` name, each once, in their order; those of a folder or glob sorted.
 
-    A folder stands for every checkpoint below it, an index for the shards that it names. A glob that matches
-    nothing, and a folder without checkpoints, stay as they are, to be told as what they are.
+    A folder stands for every checkpoint below it, an index for the shards that it names, `GLOB::NAME` for
+    that state dict of each match. What matches nothing, holds no checkpoint, or cannot be looked into stays
+    as it is, to be told as what it is.
     """
-    found: dict[str, None] = {}
+    found: dict[str, str] = {}
     for path in paths:
-        is_glob = has_magic(path) and not os.path.lexists(path)
-        matches = sorted(glob(path, recursive=True)) if is_glob else [path]
-        files = [file for match in matches for file in (_inside(match) if os.path.isdir(match) else [match])]
-        found.update(dict.fromkeys(files or [path]))
-    return without_shards(found)
+        for each in _expanded(path):
+            found.setdefault(os.path.normpath(each), each)
+    return without_shards(found.values())
+
+
+def _expanded(path: str) -> list[str]:
+    file, name = (path, "") if os.path.isdir(path) else split(path)
+    is_glob = has_magic(file) and not os.path.lexists(file)
+    matches = sorted(glob(file, recursive=True)) if is_glob else [file]
+    files = [each for match in matches for each in (_inside(match) if os.path.isdir(match) else [match])]
+    ending = f"::{name}" if name else ""
+    return [each + ending for each in files] or [path]
 
 
 def without_shards(paths: Iterable[str]) -> list[str]:
@@ -63,13 +77,16 @@ def without_shards(paths: Iterable[str]) -> list[str]:
 
 
 def _inside(folder: str) -> list[str]:
-    """The checkpoints in a folder and those below it; hidden folders are left out, links not followed."""
+    """The checkpoints in a folder and those below it; hidden folders are left out, links not followed.
+
+    One that cannot be looked into stands for itself.
+    """
     found: list[str] = []
 
-    def lose(error: OSError) -> None:
-        raise AccessError(folder, error.strerror or str(error), where=str(error.filename or "")) from None
+    def stay(error: OSError) -> None:
+        found.append(str(error.filename or folder))
 
-    for here, folders, names in os.walk(folder, onerror=lose):
+    for here, folders, names in os.walk(folder, onerror=stay):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += (os.path.join(here, name) for name in sorted(names) if name.lower().endswith(_ENDS))
     return found

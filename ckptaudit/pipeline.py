@@ -45,6 +45,7 @@ class Settings:
     deep: bool = False
     limits: Limits = field(default_factory=Limits)
     seconds: float = _SECONDS
+    folder: str = ""  # where the code behind `against` is started, "" for here
 
 
 class AbsentError(Exception):
@@ -63,7 +64,7 @@ class References:
 
         if reference not in self._known:
             try:
-                self._known[reference] = load(reference, settings.limits, settings.seconds)
+                self._known[reference] = load(reference, settings.limits, settings.seconds, settings.folder)
             except CkptAuditError as error:
                 self._known[reference] = error
         found = self._known[reference]
@@ -161,7 +162,10 @@ class _Gatherer:
 
         if not self._settings.deep:
             raise AbsentError("use --deep")
-        found = compare(self.checkpoint, self._settings.limits)
+        try:
+            found = compare(self.checkpoint, self._settings.limits)
+        except CkptAuditError as error:
+            raise AbsentError(error.reason) from None
         if found is None:
             raise AbsentError("its format has no checksums")
         return found

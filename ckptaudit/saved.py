@@ -8,7 +8,7 @@ registers a parameter, buffer or module only where it is an attribute itself
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -18,7 +18,6 @@ from ckptaudit.summary import members, pick
 from ckptaudit.text import dotted, listing
 
 Why = Literal["plain attribute", "in a plain container", "non-persistent buffer"]
-EXTRA_STATE = "_extra_state"  # torch.nn.modules.module._EXTRA_STATE_KEY_SUFFIX
 
 
 class Lost(NamedTuple):
@@ -38,6 +37,11 @@ class Saved:
     other_keys: tuple[str, ...] = ()
     lost: Mapping[str, Lost] = field(default_factory=dict)
     modules: Mapping[str, ModuleMeta] = field(default_factory=dict)
+
+    @property
+    def is_module(self) -> bool:
+        """Whether the file holds the module itself, and its state dict is only what it would save."""
+        return any(module.cls is not None for module in self.modules.values())
 
 
 def saved(checkpoint: Checkpoint) -> Saved:
@@ -66,10 +70,12 @@ def saved(checkpoint: Checkpoint) -> Saved:
 def of_state_dict(checkpoint: Checkpoint, chosen: StateDict) -> Saved:
     """What the state dict `chosen` holds, or would hold: `chosen` may be a whole module."""
     rows = members(checkpoint)[chosen.root]
-    others = tuple(_other_keys(checkpoint, chosen))
     if not any(module.cls is not None for module in chosen.modules.values()):
-        return Saved(chosen.root, {row.key: row for row in rows}, others, modules=chosen.modules)
-    held: dict[str, TensorMeta] = {}
+        others = _other_keys(checkpoint, chosen.root)
+        depth = len(chosen.root) + 1
+        held = {row.key: row for row in rows if len(row.path) == depth}
+        return Saved(chosen.root, held, others, modules=chosen.modules)
+    held = {}
     out: list[tuple[TensorMeta, Why]] = []
     for row in rows:
         why = _why_lost(row, chosen.modules)
@@ -84,16 +90,22 @@ def of_state_dict(checkpoint: Checkpoint, chosen: StateDict) -> Saved:
         for row, why in out
         if (row.storage, row.offset, row.shape, row.stride) not in views
     }
-    return Saved(chosen.root, held, others, lost, chosen.modules)
+    return Saved(chosen.root, held, lost=lost, modules=chosen.modules)
 
 
-def _other_keys(checkpoint: Checkpoint, chosen: StateDict) -> Iterable[str]:
-    length = len(chosen.root)
-    for path in checkpoint.extras:
-        if len(path) > length and path[:length] == chosen.root:
-            key = path[length]
-            if isinstance(key, str) and key.rpartition(".")[2] == EXTRA_STATE:
-                yield key
+def _other_keys(checkpoint: Checkpoint, root: Path) -> tuple[str, ...]:
+    """Keys of the state dict at `root` whose values are no tensors: strict loading minds them too.
+
+    The extra state of a module is one, whatever it is made of, tensors included.
+    """
+    length = len(root)
+    inside = (path for path in checkpoint.tensors if len(path) > length + 1)
+    nested = (each.root for each in checkpoint.state_dicts)
+    paths = (path for paths in (checkpoint.extras, inside, nested) for path in paths)
+    found = dict.fromkeys(
+        dotted(path[length : length + 1]) for path in paths if len(path) > length and path[:length] == root
+    )
+    return tuple(key for key in found if (*root, key) not in checkpoint.tensors)
 
 
 def _why_lost(row: TensorMeta, modules: Mapping[str, ModuleMeta]) -> Why | None:

@@ -25,13 +25,13 @@ def compare_copies(checkpoint: Checkpoint, groups: Iterable[tuple[TensorMeta, ..
 
 
 def _are_equal(checkpoint: Checkpoint, group: tuple[TensorMeta, ...]) -> bool | None:
-    first, *others = (_span(checkpoint, row) for row in group)
     if len({(row.dtype, row.shape) for row in group}) > 1:
         return False
-    if first is None or not all(others):
+    spans = [span for row in group if (span := _span(checkpoint, row)) is not None]
+    if len(spans) < len(group):
         return None
     try:
-        return all(_have_equal_bytes(first, other) for other in others if other is not None)
+        return all(_have_equal_bytes(spans[0], other) for other in spans[1:])
     except CkptAuditError:
         return None  # the file has gone, or shrunk
 
@@ -46,10 +46,12 @@ def _span(checkpoint: Checkpoint, row: TensorMeta) -> Span | None:
         if size != 1 and stride != step:
             return None
         step *= size
+    if row.numel and not row.nbytes:  # a dtype of unknown width
+        return None
     itemsize = row.nbytes // max(row.numel, 1)
     span = Span(storage.span.file, storage.span.start + row.offset * itemsize, row.nbytes)
-    inside = span.start + span.nbytes <= storage.span.start + storage.span.nbytes
-    return span if inside else None
+    end = storage.span.start + storage.span.nbytes
+    return span if storage.span.start <= span.start and span.start + span.nbytes <= end else None
 
 
 def _have_equal_bytes(one: Span, other: Span) -> bool:

@@ -55,14 +55,17 @@ class Blueprint:
     lost: Mapping[str, Lost] = field(default_factory=dict)
 
 
-def load(reference: str, limits: Limits | None = None, seconds: float = SECONDS) -> Blueprint:
+def load(
+    reference: str, limits: Limits | None = None, seconds: float = SECONDS, folder: str = ""
+) -> Blueprint:
     """Read a reference: a path (`PATH::NAME` for one state dict of several), or `module:pkg.mod:factory`.
 
-    Only the last one runs code: the caller's own, in a child process that is ended after `seconds`.
+    Only the last one runs code: the caller's own, in a child process that is ended after `seconds`,
+    and that starts in `folder`, or in the current one.
     Raises CkptAuditError where the reference cannot be read, or the code does not give a model.
     """
     if reference.startswith(MODULE):
-        return _kind("module").load(reference, seconds)  # type: ignore[no-any-return]
+        return _kind("module").load(reference, seconds, folder)  # type: ignore[no-any-return]
     lock = _kind("lock").load(reference, limits or Limits())
     return lock or _kind("checkpoint").load(reference, limits)  # type: ignore[no-any-return]
 

@@ -131,8 +131,8 @@ def _inside(torch: Any, name: str, value: Any, registered: set[int], depth: int)
         yield name, value
     elif isinstance(value, torch.nn.Module):
         if id(value) not in registered:
-            yield from ((f"{name}.{key}", tensor) for key, tensor in value.state_dict(keep_vars=True).items()
-                        if isinstance(tensor, torch.Tensor))  # fmt: skip
+            held = value.state_dict(keep_vars=True).items()
+            yield from ((f"{name}.{key}", part) for key, part in held if isinstance(part, torch.Tensor))
     elif depth and isinstance(value, list | tuple | dict) and len(value) <= _MOST:
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, part in pairs:
@@ -148,3 +148,6 @@ def main(path: str, module: str, factory: str) -> None:
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # threads that the code has left running have nothing to add

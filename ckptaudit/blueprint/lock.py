@@ -7,17 +7,19 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from typing import Any
 
 from ckptaudit.blueprint import Blueprint, Expected
 from ckptaudit.errors import LimitError, UnreadableError
 from ckptaudit.limits import Limits
+from ckptaudit.locate import split
 from ckptaudit.source import LocalFile
 from ckptaudit.text import natural, shape
 
 SCHEMA = "ckptaudit.lock/1"
-_ENTRY = re.compile(r"(?P<dtype>[a-z]\w*) (?:lazy|\[(?P<shape>(?:\d{1,19}(?:, \d{1,19})*)?)\])")
+_ENTRY = re.compile(r"(?P<dtype>[a-z]\w*) (?:lazy|\[(?P<shape>(?:[0-9]{1,400}(?:, [0-9]{1,400})*)?)\])")
 _REMEDY = "write it again: ckptaudit lock"
 
 
@@ -55,9 +57,7 @@ def load(path: str, limits: Limits) -> Blueprint | None:
 
     Raises UnreadableError where it is meant as a lock file and is none, AccessError where there is no file.
     """
-    from os.path import isdir, isfile
-
-    if isdir(path) or ("::" in path and not isfile(path)):
+    if split(path)[1] or os.path.isdir(path):
         return None
     with LocalFile(path) as file:
         head = file.read(0, 4096)
@@ -67,11 +67,21 @@ def load(path: str, limits: Limits) -> Blueprint | None:
             raise LimitError(path, f"a lock file of {file.size:,} bytes: the limit json_bytes was reached")
         raw = file.read(0, file.size)
     try:
-        return _blueprint(path, json.loads(raw))
+        return _blueprint(path, json.loads(raw, object_pairs_hook=_once))
     except RecursionError:
         raise UnreadableError(path, "nested too deeply for a lock file", remedy=_REMEDY) from None
     except ValueError as error:  # no UTF-8, no JSON
-        raise UnreadableError(path, f"no JSON: {error}", remedy=_REMEDY) from None
+        raise UnreadableError(path, f"no lock file: {error}", remedy=_REMEDY) from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON. A merge can leave a key twice: which of the two is meant, nobody knows."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"{twice[:100]!r} is there twice")
+    return made
 
 
 def _blueprint(path: str, document: Any) -> Blueprint:

@@ -1,6 +1,7 @@
 """`module:pkg.mod:factory` as a reference: the caller's own code builds the model, in a child process.
 
-The child is this Python, started in the current folder, which comes first on its path as with `python -m`.
+The child is this Python, started in the current folder, or in that of the settings that name the
+reference, which comes first on its path as with `python -m`.
 What the code prints goes to our stderr; what the child found comes back through a pipe of its own.
 """
 
@@ -23,10 +24,10 @@ from ckptaudit.saved import Lost
 class FactoryError(CkptAuditError):
     """The code behind a reference gives no model."""
 
-    code = "broken-reference"
+    code = "not-compared"
 
 
-def load(reference: str, seconds: float) -> Blueprint:
+def load(reference: str, seconds: float, folder: str = "") -> Blueprint:
     """The blueprint of the model that `factory()` returns, built on torch's meta device.
 
     Raises FactoryError where the code fails, takes more than `seconds`, or returns no nn.Module.
@@ -35,7 +36,7 @@ def load(reference: str, seconds: float) -> Blueprint:
     module, colon, factory = target.partition(":")
     if not colon or not all(part.isidentifier() for part in (*module.split("."), *factory.split("."))):
         raise FactoryError(reference, "no reference to code", remedy="write module:package.module:factory")
-    answer = _ask(reference, module, factory, seconds)
+    answer = _ask(reference, module, factory, seconds, folder)
     if "error" in answer:
         raise FactoryError(reference, str(answer["error"]), remedy=str(answer.get("remedy", "")))
     return Blueprint(
@@ -52,13 +53,15 @@ def _shape(sizes: list[int] | None) -> tuple[int, ...] | None:
     return None if sizes is None else tuple(sizes)
 
 
-def _ask(reference: str, module: str, factory: str, seconds: float) -> dict[str, Any]:
+def _ask(reference: str, module: str, factory: str, seconds: float, start: str) -> dict[str, Any]:
     """What the child has to say; it is ended, with all that it started, once its time is over."""
     with TemporaryDirectory(prefix="ckptaudit-") as folder:
         # A file and no pipe: a full pipe would stop the child before it has ended.
         path = os.path.join(folder, "answer.json")
         command = [sys.executable, "-m", "ckptaudit.blueprint.child", path, module, factory]
-        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True)
+        child = subprocess.Popen(
+            command, cwd=start or None, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True
+        )
         try:
             child.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -77,8 +80,9 @@ def _ask(reference: str, module: str, factory: str, seconds: float) -> dict[str,
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    with suppress(OSError):
-        if hasattr(os, "killpg"):
+    if hasattr(os, "killpg"):
+        with suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)
+    with suppress(OSError):
         child.kill()
     child.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ckptaudit.cli.options import complain
+from ckptaudit.cli.options import complain, say
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.gate import check_name
 from ckptaudit.rules import RULES, find, load
@@ -24,8 +24,8 @@ def command(ctx: click.Context, rule: str) -> None:
         ctx.exit(WRONG_USAGE)
     if rule in RULES:
         found = find(rule)
-        click.echo(f"{found.name} ({found.group})\n\n{found.page}")
+        say(f"{found.name} ({found.group})\n\n{found.page}")
         return
     for each in load():
         if each.group == rule:
-            click.echo(f"{each.name}: {each.summary}")
+            say(f"{each.name}: {each.summary}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import click
 
 from ckptaudit.baseline import write
 from ckptaudit.blueprint import SECONDS, load
 from ckptaudit.blueprint.lock import dump
-from ckptaudit.cli.options import complain
+from ckptaudit.cli.options import complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.limits import Limits
 
 NOT_AUDITED = 3
 
@@ -18,17 +20,22 @@ NOT_AUDITED = 3
 @click.command("lock")
 @click.argument("path", metavar="PATH[::NAME]")
 @click.option("-o", "--output", metavar="FILE", help="Where to write it; default: stdout.")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=SECONDS, show_default=True,
+              metavar="SECONDS", help="What the code behind module:... may take.")  # fmt: skip
+@limit_option
 @click.pass_context
-def command(ctx: click.Context, path: str, output: str | None) -> None:
+def command(
+    ctx: click.Context, path: str, output: str | None, timeout: float, limit: tuple[tuple[str, int], ...]
+) -> None:
     """Write down keys, shapes, dtypes and ties: a reference for `check --against`, made for review.
 
     PATH is a checkpoint, or module:pkg.mod:factory for what your own code builds. The file is JSON, sorted,
     one tensor a line: a change of the model is a change of lines in a diff.
 
-    Exit codes: 0 written, 2 wrong usage, 3 the checkpoint could not be read completely.
+    Exit codes: 0 written, 2 wrong usage, 3 the checkpoint could not be read completely, or nothing written.
     """
     try:
-        text = dump(load(path, seconds=SECONDS))
+        text = dump(load(path, replace(Limits(), **dict(limit)), timeout))
         if output is None:
             sys.stdout.write(text)
             sys.stdout.flush()
@@ -36,4 +43,9 @@ def command(ctx: click.Context, path: str, output: str | None) -> None:
             write(output, text)
     except CkptAuditError as error:
         complain(str(error))
+        ctx.exit(NOT_AUDITED)
+    except BrokenPipeError:
+        hush()
+    except OSError as error:
+        unwritten(error)
         ctx.exit(NOT_AUDITED)

@@ -36,6 +36,11 @@ limit_option = click.option(
 )
 
 
+def say(told: str) -> None:
+    """Text of our own on stdout, drawn in ASCII where the stream knows no more."""
+    click.echo(encodable(told, sys.stdout.encoding or "utf-8"))
+
+
 def complain(told: str) -> None:
     """One line on stderr, harmless whatever the names in it hold."""
     with suppress(OSError):
@@ -46,12 +51,14 @@ def complain(told: str) -> None:
 
 def unwritten(error: OSError) -> None:
     """A full disk, say: no fault of the file's, and none of ours."""
-    hush()
-    with suppress(OSError):
-        click.echo(f"error: the output could not be written: {error.strerror or error}", err=True)
+    if error.filename is None:
+        hush()
+    name = "the output" if error.filename is None else str(error.filename)
+    complain(f"{name} could not be written: {error.strerror or error}")
 
 
 def hush() -> None:
     """Whoever reads our output has seen enough: that is no fault of the file's."""
     # Python flushes stdout once more when it ends, and would complain there.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    with suppress(OSError):  # no file behind it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -8,6 +8,7 @@ import sys
 import click
 
 from ckptaudit.audit import GROUPS
+from ckptaudit.cli.options import say
 from ckptaudit.rules import load
 
 
@@ -23,4 +24,4 @@ def command(form: str) -> None:
     width = max(len(rule.name) for rule in rules)
     for group in GROUPS:
         lines = [f"  {rule.name:{width}}  {rule.summary}" for rule in rules if rule.group == group]
-        click.echo("\n".join([group, *(lines or ["  no rule yet"])]))
+        say("\n".join([group, *(lines or ["  no rule yet"])]))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ckptaudit.blueprint import Blueprint, Expected
-from ckptaudit.match.mapping import Mapped, apply
-from ckptaudit.match.renames import Ambiguity, Rename, held_by, search
+from ckptaudit.match.mapping import Mapped, renamed
+from ckptaudit.match.renames import Ambiguity, Rename, held_by, search, tested
 from ckptaudit.match.shapes import Mismatch, explained
 from ckptaudit.model import Checkpoint, TensorMeta
 from ckptaudit.saved import Saved
@@ -53,27 +54,24 @@ class Match:
 
 def match(checkpoint: Checkpoint, own: Saved, blueprint: Blueprint, maps: Iterable[Mapped] = ()) -> Match:
     """Compare the state dict `own` of `checkpoint` with `blueprint`, its keys first renamed by `maps`."""
-    rows, unused = apply(own.tensors, tuple(maps))
+    names, unused = renamed((*own.tensors, *own.other_keys), tuple(maps))
     expected = blueprint.tensors
-    absent, absent_ties = _absent(blueprint, rows)
-    tolerated = tuple(key for key in absent if _is_tolerated(key, own))
-    filled = set(tolerated)
-    missing = tuple(key for key in absent if key not in filled)
-    unexpected = tuple(key for key in rows if key not in expected)
-    mismatched = _mismatched(rows, expected)
+    outcome = _compare(own, names, blueprint)
+    rows = outcome.rows
     renames, ambiguous = search(
-        {key: held_by(*expected[key]) for key in missing},
-        {key: held_by(rows[key].shape, rows[key].dtype) for key in unexpected},
+        {key: held_by(*expected[key]) for key in outcome.missing if key in expected},
+        {key: held_by(rows[key].shape, rows[key].dtype) for key in outcome.unexpected if key in rows},
     )
-    wrong = {each.key for each in mismatched}
+    renames = tested(renames, names.values(), expected)
+    wrong = {each.key for each in outcome.mismatched}
     return Match(
         blueprint=blueprint,
         own=own,
-        missing=(*missing, *(key for key in blueprint.other_keys if key not in own.other_keys)),
-        unexpected=(*unexpected, *(key for key in own.other_keys if key not in blueprint.other_keys)),
-        absent_ties=absent_ties,
-        tolerated=tolerated,
-        mismatched=mismatched,
+        missing=outcome.missing,
+        unexpected=outcome.unexpected,
+        absent_ties=outcome.absent_ties,
+        tolerated=outcome.tolerated,
+        mismatched=explained(outcome.mismatched),
         dtypes=tuple(
             Mismatch(key, expected[key], Expected(row.shape, row.dtype), "dtype")
             for key, row in rows.items()
@@ -82,9 +80,42 @@ def match(checkpoint: Checkpoint, own: Saved, blueprint: Blueprint, maps: Iterab
         diverged=_diverged(checkpoint, blueprint, rows),
         renames=renames,
         ambiguous=ambiguous,
-        after=(*_after(rows, blueprint, missing, renames), len(mismatched)),
+        after=_after(own, names, blueprint, renames, outcome),
         fitting=tuple(key for key in rows if key in expected and key not in wrong),
         unused=unused,
+    )
+
+
+class _Outcome(NamedTuple):
+    """What strict loading would say; `rows` are the tensors under their new names."""
+
+    rows: Mapping[str, TensorMeta]
+    missing: tuple[str, ...]
+    tolerated: tuple[str, ...]
+    absent_ties: tuple[tuple[str, str], ...]
+    unexpected: tuple[str, ...]
+    mismatched: tuple[Mismatch, ...]
+
+
+def _compare(own: Saved, names: Mapping[str, str], blueprint: Blueprint) -> _Outcome:
+    """Compare `own`, its keys called by `names`, with what is expected."""
+    rows = {names[key]: row for key, row in own.tensors.items()}
+    others = {names[key] for key in own.other_keys}
+    absent, absent_ties = _absent(blueprint, rows)
+    tolerated = tuple(key for key in absent if _is_tolerated(key, own))
+    filled = set(tolerated)
+    # What a whole module would put into its state dict beside tensors only its code knows.
+    lacking = () if own.is_module else (key for key in blueprint.other_keys if key not in others)
+    wanted = blueprint.tensors.keys() | set(blueprint.other_keys)
+    return _Outcome(
+        rows=rows,
+        missing=(*(key for key in absent if key not in filled), *lacking),
+        tolerated=tolerated,
+        absent_ties=absent_ties,
+        unexpected=tuple(
+            key for key in (*rows, *map(names.__getitem__, own.other_keys)) if key not in wanted
+        ),
+        mismatched=_mismatched(rows, blueprint.tensors),
     )
 
 
@@ -120,7 +151,7 @@ def _mismatched(rows: Mapping[str, TensorMeta], expected: Mapping[str, Expected]
         # What the model itself does not know yet takes any shape.
         if wanted is not None and wanted.shape is not None and row.shape != wanted.shape:
             found.append(Mismatch(key, wanted, Expected(row.shape, row.dtype), ""))
-    return explained(found)
+    return tuple(found)
 
 
 def _diverged(
@@ -134,7 +165,7 @@ def _diverged(
     for group in blueprint.ties:
         apart: dict[object, TensorMeta] = {}
         for key in group:
-            if key in rows:
+            if key in rows and rows[key].numel > 0:  # what has no elements, or none yet, has no memory
                 apart.setdefault(memory.get(rows[key].path, key), rows[key])
         if len(apart) > 1:
             found.append(tuple(apart.values()))
@@ -142,14 +173,14 @@ def _diverged(
 
 
 def _after(
-    rows: Mapping[str, TensorMeta],
+    own: Saved,
+    names: Mapping[str, str],
     blueprint: Blueprint,
-    missing: tuple[str, ...],
     renames: tuple[Rename, ...],
-) -> tuple[int, int]:
-    """How many keys would be missing, and unexpected, if all that is suggested were done."""
-    renamed, _ = apply(rows, tuple(each.mapped for each in renames), only=set(rows) - set(blueprint.tensors))
-    return (
-        sum(key not in renamed for key in missing),
-        sum(key not in blueprint.tensors for key in renamed),
-    )
+    outcome: _Outcome,
+) -> tuple[int, int, int]:
+    """How many keys would be missing, unexpected and of another shape if all that is suggested were done."""
+    if renames:
+        again, _ = renamed(names.values(), tuple(each.mapped for each in renames))
+        outcome = _compare(own, {key: again[name] for key, name in names.items()}, blueprint)
+    return len(outcome.missing), len(outcome.unexpected), len(outcome.mismatched)

@@ -1,19 +1,19 @@
 """Which unexpected keys could be which missing ones: prefixes, wrappers, blocks and layers under other names.
 
-Every suggestion joins tensors of equal shape only, keeps the numbers in names, and says how sure it
-is: "certain" where only a wrapper that torch itself puts around modules, or one prefix, stands between the
-names; "likely" where a layer with these names and shapes inside is the only one of its kind on both sides;
-"guess" where shapes alone decide. What could be several things is listed as ambiguous and not guessed.
+Every suggestion joins tensors of equal shape only and says how sure it is: "certain" where only a wrapper
+that torch itself puts around modules, or one prefix of all names, stands between them; "likely" where a
+prefix explains most, or a layer with these names, numbers and shapes is the only one of its kind on both
+sides; "guess" where numbers change, or shapes alone decide. What could be several things is listed as
+ambiguous and not guessed.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple
 
-from ckptaudit.match.mapping import Mapped, rename
+from ckptaudit.match.mapping import NUMBER, Finder, Mapped, is_sayable, parse, renamed, starred
 
 Sure = Literal["certain", "likely", "guess"]
 
@@ -21,9 +21,9 @@ Sure = Literal["certain", "likely", "guess"]
 WRAPPERS = frozenset(
     {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module"}
 )
-_NUMBER = re.compile(r"\d+")
 _SHOWN = 8  # candidates that are listed
 _PREFIX_PARTS = 4  # of a name: a hostile one of 30,000 parts has as many prefixes
+_TRIES = 4
 
 
 class Held(NamedTuple):
@@ -53,23 +53,77 @@ class Ambiguity(NamedTuple):
     expected: tuple[str, ...]
 
 
+class _Named(NamedTuple):
+    """A key as part of a layer: its name in there, and the numbers in its whole name where they must stay."""
+
+    key: str
+    inside: str
+    numbers: tuple[str, ...]
+
+
 Facts = Mapping[str, Held]
+Groups = dict[str, list[_Named]]
 Signature = frozenset[tuple[object, ...]]
 Cut = Callable[[str], tuple[str, str]]
+Pairs = list[tuple[str, str]]
 
 
 def search(expected: Facts, found: Facts) -> tuple[tuple[Rename, ...], tuple[Ambiguity, ...]]:
-    """The renames that explain missing keys `expected` by unexpected ones `found`, the longest names first.
-
-    In this order each of them can be applied where it is the first that fits.
-    """
-    left = _Left(dict(expected), dict(found))
+    """Renames that explain missing keys `expected` by unexpected ones `found`; the longest names first."""
+    left = _Left(_sayable(expected), _sayable(found))
     left.wrappers()
     left.prefixes()
     left.layers()
     left.families()
-    renames = sorted(left.renames, key=lambda each: -len(each.mapped.old.split(".")))
+    renames = sorted(left.renames, key=lambda each: -each.mapped.old.count("."))
     return tuple(renames), left.ambiguous()
+
+
+def tested(renames: Iterable[Rename], keys: Collection[str], known: Container[str]) -> tuple[Rename, ...]:
+    """The renames that do what they say where their mappings are given, in this order, for all of `keys`.
+
+    One that would catch keys too that are `known` as they are gives way to one for each of its keys.
+    """
+    whole = tuple(renames)
+    split: set[Mapped] = set()
+    for _ in range(_TRIES):
+        wrong = _failing(whole, keys, known)
+        if not wrong:
+            return whole
+        exact = [
+            Rename(Mapped(*pair), each.sure, (pair,))
+            for each in whole
+            if each.mapped in wrong - split
+            for pair in each.pairs
+        ]
+        split.update(each.mapped for each in exact)
+        whole = (*exact, *(each for each in whole if each.mapped not in wrong))
+    return ()
+
+
+def _failing(renames: tuple[Rename, ...], keys: Collection[str], known: Container[str]) -> set[Mapped]:
+    """The mappings that rename a key otherwise than was meant, or cannot be written down."""
+    maps = [each.mapped for each in renames]
+    finder = Finder(maps)
+    meant = {old: (new, each.mapped) for each in renames for old, new in each.pairs}
+    wrong = {mapped for mapped in maps if not _can_be_written(mapped)}
+    for key, name in renamed(keys, maps)[0].items():
+        wanted, mapped = meant.get(key, (key, None))
+        if name != wanted and (mapped is not None or key in known):
+            first = finder.first(key)
+            wrong.update(each for each in (mapped, first and first[0]) if each is not None)
+    return wrong
+
+
+def _can_be_written(mapped: Mapped) -> bool:
+    try:
+        return parse(str(mapped)) == mapped
+    except ValueError:
+        return False
+
+
+def _sayable(facts: Facts) -> dict[str, Held]:
+    return {key: held for key, held in facts.items() if is_sayable(key)}
 
 
 class _Left:
@@ -83,80 +137,86 @@ class _Left:
     def wrappers(self) -> None:
         """Names that are equal once the names of wrappers are taken out of them."""
         bare: dict[str, list[str]] = defaultdict(list)
+        claims: dict[str, list[str]] = defaultdict(list)
         for key in self.expected:
             bare[_unwrapped(key)].append(key)
-        moved: dict[Mapped, list[tuple[str, str]]] = defaultdict(list)
         for old in self.found:
             targets = bare.get(_unwrapped(old), [])
             if len(targets) == 1 and self._alike(old, targets[0]):
-                moved[_between(old, targets[0])].append((old, targets[0]))
+                claims[targets[0]].append(old)
+        moved: dict[Mapped, Pairs] = defaultdict(list)
+        for new, olds in claims.items():
+            if len(olds) == 1:
+                moved[_between(olds[0], new)].append((olds[0], new))
         for mapped, pairs in moved.items():
             self._take(mapped, "certain", pairs)
 
     def prefixes(self) -> None:
         """A prefix that the file has in front of names, or that it lacks."""
-        while True:
-            votes: Counter[Mapped] = Counter()
-            ends = _ends(self.expected)
-            for old in self.found:
-                votes.update(mapped for mapped, new in _prefixes(old, ends) if self._alike(old, new))
-            best = [mapped for mapped, _ in votes.most_common(2)]
-            if not best or (len(best) == 2 and votes[best[0]] == votes[best[1]]):
-                return
-            pairs = self._by(best[0])
-            # A prefix that takes some of its keys elsewhere is no prefix, but a coincidence.
-            if len(pairs) < max(2, sum(rename(old, best[0]) is not None for old in self.found) / 2):
-                return
-            self._take(best[0], "certain" if len(pairs) == len(self.found) else "likely", pairs)
+        voted: dict[Mapped, Pairs] = defaultdict(list)
+        ends = _ends(self.expected)
+        for old in self.found:
+            for mapped, new in self._prefixed(old, ends):
+                if self._alike(old, new):
+                    voted[mapped].append((old, new))
+        met = Counter(head for old in self.found for head, _ in _cuts(old))
+        met[""] = len(self.found)
+        whole = len(self.found) == len(self.expected) == max(map(len, voted.values()), default=0)
+        for mapped, pairs in _undisputed(voted).items():
+            # A prefix that takes most of its keys elsewhere is no prefix, but a coincidence.
+            if len(pairs) >= max(2, met[mapped.old] / 2):
+                sure: Sure = "certain" if whole and len(voted) == 1 else "likely"
+                self._take(mapped, sure, pairs)
+
+    def _prefixed(self, old: str, ends: Mapping[str, list[str]]) -> Iterator[tuple[Mapped, str]]:
+        """What could be taken from, or put in front of, a name to make it one that the model has."""
+        for head in ends.get(old, ()):
+            yield Mapped("", head), f"{head}.{old}"
+        for head, tail in _cuts(old):
+            if tail in self.expected:
+                yield Mapped(head, ""), tail
 
     def layers(self) -> None:
         """Layers, or blocks of layers, that hold the same names and shapes, and no others do."""
         for height in (3, 2, 1):
-            self._join(lambda key, height=height: _split(key, height), "likely", least=2)  # type: ignore[misc]
+            self._join(_layer(height), "likely", least=2)
 
     def families(self) -> None:
-        """Single tensors, by their last name first, then by shape alone."""
-        self._join(lambda key: _split(key, 1), "likely", least=1)
-        self._join(lambda key: (key, ""), "guess", least=1)
+        """Single tensors by their last name, layers whose numbers change, then tensors by shape alone."""
+        self._join(_layer(1), "likely")
+        self._join(_layer(1), "guess", renumbered=True)
+        self._join(lambda key: (key, ""), "guess")
 
     def ambiguous(self) -> tuple[Ambiguity, ...]:
-        """What is left, and could be more than one of what is left."""
-        ours, theirs = (_grouped(side, lambda key: _split(key, 1)) for side in (self.found, self.expected))
-        by_signature: dict[Signature, tuple[list[str], list[str]]] = {}
-        for place, groups in enumerate((ours, theirs)):
-            for name, keys in groups.items():
-                side = self.found if place == 0 else self.expected
-                by_signature.setdefault(_signature(keys, side), ([], []))[place].append(name)
+        """What is left, and could be one or several of what is left."""
+        alike: dict[Signature, tuple[list[str], list[str]]] = {}
+        for place, side in enumerate((self.found, self.expected)):
+            for name, members in _grouped(side, _layer(1)).items():
+                signature = frozenset((each.inside, *side[each.key]) for each in members)
+                alike.setdefault(signature, ([], []))[place].append(name)
         return tuple(
             Ambiguity(tuple(olds[:_SHOWN]), tuple(news[:_SHOWN]))
-            for olds, news in by_signature.values()
+            for olds, news in alike.values()
             if olds and news
         )
 
-    def _join(self, cut: Cut, sure: Sure, least: int) -> None:
+    def _join(self, cut: Cut, sure: Sure, *, least: int = 1, renumbered: bool = False) -> None:
         """Join what is the only one of its kind on both sides; `least` is how many tensors it must hold."""
-        ours, theirs = _grouped(self.found, cut), _grouped(self.expected, cut)
-        olds = _by_signature(ours, self.found, least)
-        news = _by_signature(theirs, self.expected, least)
-        for signature, names in olds.items():
-            if len(names) == 1 and len(news.get(signature, ())) == 1:
-                old, new = names[0], news[signature][0]
-                targets = {(inside, *_NUMBER.findall(key)): key for key, inside in theirs[new]}
-                pairs = [(key, targets[(inside, *_NUMBER.findall(key))]) for key, inside in ours[old]]
+        ours, theirs = (_grouped(side, cut, renumbered) for side in (self.found, self.expected))
+        news = _only(theirs, self.expected, least)
+        for signature, old in _only(ours, self.found, least).items():
+            new = news.get(signature)
+            if new is not None:
+                targets = {each[1:]: each.key for each in theirs[new]}
+                pairs = [(each.key, targets[each[1:]]) for each in ours[old]]
                 self._take(Mapped(*_trimmed(old, new)), sure, pairs)
 
-    def _by(self, mapped: Mapped) -> list[tuple[str, str]]:
-        pairs = ((old, rename(old, mapped)) for old in self.found)
-        return [(old, new) for old, new in pairs if new is not None and self._alike(old, new)]
-
     def _alike(self, old: str, new: str) -> bool:
-        held, wanted = self.found.get(old), self.expected.get(new)
-        return held is not None and wanted is not None and (wanted.shape is None or held == wanted)
+        held, wanted = self.found[old], self.expected[new]
+        return wanted.shape is None or held == wanted
 
-    def _take(self, mapped: Mapped, sure: Sure, pairs: Iterable[tuple[str, str]]) -> None:
-        pairs = tuple(pairs)
-        if pairs:
-            self.renames.append(Rename(mapped, sure, pairs))
+    def _take(self, mapped: Mapped, sure: Sure, pairs: Pairs) -> None:
+        self.renames.append(Rename(mapped, sure, tuple(pairs)))
         for old, new in pairs:
             del self.found[old], self.expected[new]
 
@@ -172,67 +232,73 @@ def _between(old: str, new: str) -> Mapped:
     while same < min(len(olds), len(news)) and olds[-1 - same] == news[-1 - same]:
         same += 1
     head, tail = olds[: len(olds) - same], news[: len(news) - same]
-    return Mapped(_starred(".".join(head)), _starred(".".join(tail)))
+    return Mapped(starred(".".join(head)), starred(".".join(tail)))
 
 
 def _ends(expected: Facts) -> dict[str, list[str]]:
-    """What stands in front of each name that a key of the model ends with; "" for the key itself."""
+    """What stands in front of each name that a key of the model ends with."""
     ends: dict[str, list[str]] = defaultdict(list)
     for key in expected:
-        ends[key].append("")
         for head, tail in _cuts(key):
             ends[tail].append(head)
     return ends
 
 
-def _cuts(key: str) -> Iterable[tuple[str, str]]:
+def _cuts(key: str) -> Iterator[tuple[str, str]]:
     parts = key.split(".", _PREFIX_PARTS)
     for cut in range(1, len(parts)):
         yield ".".join(parts[:cut]), ".".join(parts[cut:])
 
 
-def _prefixes(old: str, ends: Mapping[str, list[str]]) -> Iterable[tuple[Mapped, str]]:
-    """What could be taken away from, or put in front of, a name to make it one that the model has."""
-    for head in ends.get(old, ()):
-        if head:
-            yield Mapped("", head), f"{head}.{old}"
-    for head, tail in _cuts(old):
-        if "" in ends.get(tail, ()):
-            yield Mapped(head, ""), tail
+def _undisputed(voted: Mapping[Mapped, Pairs]) -> dict[Mapped, Pairs]:
+    """Of each mapping the pairs of which both names have no other mapping with as many votes."""
+    best: dict[tuple[bool, str], tuple[int, int]] = {}  # for each name the most votes, and how often
+    for pairs in voted.values():
+        votes = len(pairs)
+        for name in _ends_of(pairs):
+            most, times = best.get(name, (0, 0))
+            best[name] = (votes, 1) if votes > most else (most, times + (votes == most))
+    kept = {
+        mapped: [pair for pair in pairs if all(best[name] == (len(pairs), 1) for name in _ends_of([pair]))]
+        for mapped, pairs in voted.items()
+    }
+    return {mapped: pairs for mapped, pairs in kept.items() if pairs}
 
 
-def _starred(name: str) -> str:
-    return _NUMBER.sub("*", name)
+def _ends_of(pairs: Pairs) -> Iterator[tuple[bool, str]]:
+    """Both names of each pair; the same text may be a name on either side."""
+    for old, new in pairs:
+        yield False, old
+        yield True, new
 
 
-def _split(key: str, height: int) -> tuple[str, str]:
-    """A name without its last `height` parts, and those parts: what a layer is called, and what is in it."""
-    parts = key.rsplit(".", height)
-    return (parts[0], key[len(parts[0]) + 1 :]) if len(parts) > height else ("", key)
+def _layer(height: int) -> Cut:
+    """Cuts a name before its last `height` parts: what a layer is called, and what is in it."""
+
+    def cut(key: str) -> tuple[str, str]:
+        parts = key.rsplit(".", height)
+        return (parts[0], key[len(parts[0]) + 1 :]) if len(parts) > height else ("", key)
+
+    return cut
 
 
-def _grouped(side: Facts, cut: Cut) -> dict[str, list[tuple[str, str]]]:
-    """(key, name inside) of every tensor, by the name of what holds it with `*` for its numbers."""
-    groups: dict[str, list[tuple[str, str]]] = defaultdict(list)
+def _grouped(side: Facts, cut: Cut, renumbered: bool = False) -> Groups:
+    """Every tensor by the name of what holds it, with `*` for the numbers that must stay."""
+    groups: Groups = defaultdict(list)
     for key in side:
         owner, inside = cut(key)
-        groups[_starred(owner)].append((key, inside))
+        numbers = () if renumbered else tuple(NUMBER.findall(key))
+        groups[owner if renumbered else starred(owner)].append(_Named(key, inside, numbers))
     return groups
 
 
-def _signature(keys: Iterable[tuple[str, str]], side: Facts) -> Signature:
-    """What two layers must have in common: the names in them, their numbers, shapes and dtypes."""
-    return frozenset((inside, tuple(_NUMBER.findall(key)), *side[key]) for key, inside in keys)
-
-
-def _by_signature(
-    groups: Mapping[str, list[tuple[str, str]]], side: Facts, least: int
-) -> dict[Signature, list[str]]:
+def _only(groups: Groups, side: Facts, least: int) -> dict[Signature, str]:
+    """The groups that are the only one of their signature: the names in them, numbers, shapes and dtypes."""
     found: dict[Signature, list[str]] = defaultdict(list)
-    for name, keys in groups.items():
-        if len({inside for _, inside in keys}) >= least:
-            found[_signature(keys, side)].append(name)
-    return found
+    for name, members in groups.items():
+        if len({each.inside for each in members}) >= least:
+            found[frozenset((each.inside, each.numbers, *side[each.key]) for each in members)].append(name)
+    return {signature: names[0] for signature, names in found.items() if len(names) == 1}
 
 
 def _trimmed(old: str, new: str) -> tuple[str, str]:

@@ -30,13 +30,37 @@ class Mismatch(NamedTuple):
 
 
 def explained(found: Iterable[Mismatch]) -> tuple[Mismatch, ...]:
-    """The same with their causes. Weight and bias of one layer tell together that it is a resized head."""
+    """The same with their causes.
+
+    Weight and bias of one layer with more or fewer rows are a resized head; not where the same size has
+    changed inside of others too, which is another width throughout.
+    """
     rows = [each._replace(cause=_cause(each.expected.shape, each.found.shape)) for each in found]
-    biases = {row.key.rpartition(".")[0] for row in rows if row.key.rpartition(".")[2] == "bias"}
-    return tuple(
-        row._replace(cause="head") if row.cause == "rows" and row.key.rpartition(".")[0] in biases else row
-        for row in rows
+    inner = {pair for row in rows for pair in _inner(row)}
+    weights, biases = (
+        {
+            row.key.rpartition(".")[0]
+            for row in rows
+            if row.cause == "rows" and len(row.found.shape or ()) in dims
+        }
+        for dims in (range(2, 9), (1,))
     )
+    return tuple(row._replace(cause=_of_rows(row, inner, weights & biases)) for row in rows)
+
+
+def _inner(row: Mismatch) -> set[tuple[int, int]]:
+    expected, found = row.expected.shape or (), row.found.shape or ()
+    if len(expected) != len(found):
+        return set()
+    return {pair for pair in zip(expected[1:], found[1:], strict=True) if pair[0] != pair[1]}
+
+
+def _of_rows(row: Mismatch, inner: set[tuple[int, int]], layers: set[str]) -> Cause:
+    if row.cause != "rows":
+        return row.cause
+    if row.sizes[0] in inner:
+        return "resized"
+    return "head" if row.key.rpartition(".")[0] in layers else "rows"
 
 
 def _cause(expected: tuple[int, ...] | None, found: tuple[int, ...] | None) -> Cause:

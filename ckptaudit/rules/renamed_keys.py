@@ -9,6 +9,7 @@ from ckptaudit.match import Match, Rename
 from ckptaudit.text import listing, option, plural
 
 _SHOWN = 6
+_PASTED = 100
 
 
 @rule("keys")
@@ -17,10 +18,10 @@ def renamed_keys(match: Match) -> Iterator[Finding]:
 
     ## What it finds
     With `--against`, prefixes, names of wrappers, and layers or blocks that bear other names, always
-    between tensors of equal shape and with the numbers in their names kept. Each suggestion says how sure
-    it is: *certain* where only a wrapper or one prefix stands between the names, *likely* where a layer
-    is the only one of its kind on both sides, *guess* where shapes alone decide. What could be several
-    things is listed and not guessed.
+    between tensors of equal shape, and each tried out before it is told. A suggestion says how sure it
+    is: *certain* where only a wrapper or one prefix of all names stands between them, *likely* where a
+    prefix explains most of its keys, or a layer is the only one of its kind on both sides, *guess* where
+    numbers in names change or shapes alone decide. What could be several things is listed and not guessed.
 
     ## Why it matters
     It is the commonest reason for missing and unexpected keys, and the easiest to mend.
@@ -47,7 +48,7 @@ def renamed_keys(match: Match) -> Iterator[Finding]:
                 "pairs": pairs,
                 "left": dict(zip(("missing", "unexpected", "mismatched"), match.after, strict=True)),
             },
-            fix=" ".join(filter(None, (option("--map", str(each.mapped)) for each in match.renames))) or None,
+            fix=_fix(match),
         )
     if match.ambiguous:
         groups = [
@@ -61,6 +62,13 @@ def renamed_keys(match: Match) -> Iterator[Finding]:
                 "ambiguous": [{"found": each.found, "expected": each.expected} for each in match.ambiguous]
             },
         )
+
+
+def _fix(match: Match) -> str | None:
+    """The mappings to paste; None where that would be more than a command line takes."""
+    if len(match.renames) > _PASTED:
+        return None
+    return " ".join(filter(None, (option("--map", str(each.mapped)) for each in match.renames))) or None
 
 
 def _told(each: Rename) -> str:
