@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ckptaudit.audit import Finding, Severity, rule, told
-from ckptaudit.model import Checkpoint, GlobalRef
+from ckptaudit.model import Checkpoint
 from ckptaudit.readers.pickle.policy import verdict
 
 
@@ -29,10 +30,15 @@ def hidden_pickle(checkpoint: Checkpoint) -> Iterator[Finding]:
     ## What to do
     Find out what put it there. Save the weights again from a trusted copy.
     """
-    loud = any(map(_is_alarming, checkpoint.globals))
-    yield from told(checkpoint, "hidden-pickle", Severity.ERROR if loud else Severity.NOTE)
+    for finding in told(checkpoint, "hidden-pickle", Severity.NOTE):
+        # The keys of such a problem are the names in the pickle that are not known to be inert.
+        yield replace(finding, severity=Severity.ERROR) if _is_alarming(checkpoint, finding) else finding
 
 
-def _is_alarming(ref: GlobalRef) -> bool:
-    judged = verdict(ref.module, ref.name)
-    return judged == "dangerous" or (judged == "unknown" and ref.called and not ref.instance)
+def _is_alarming(checkpoint: Checkpoint, finding: Finding) -> bool:
+    about = set(finding.keys)
+    return any(
+        verdict(ref.module, ref.name) == "dangerous" or (ref.called and not ref.instance)
+        for ref in checkpoint.globals
+        if f"{ref.module}.{ref.name}" in about
+    )

@@ -32,7 +32,7 @@ from ckptaudit.readers.pickle.names_torch import (
     known_of_torch,
 )
 
-__all__ = ["DTYPE_NAMES", "KNOWN", "WEIGHTS_ONLY", "Verdict", "accepted_by_torch", "verdict"]
+__all__ = ["DTYPE_NAMES", "KNOWN", "WEIGHTS_ONLY", "Verdict", "verdict"]
 
 Verdict = Literal["known", "unknown", "dangerous"]
 
@@ -136,12 +136,6 @@ def role(module: str, name: str) -> Role:
 def calls_back(module: str, name: str) -> bool:
     """Whether `module.name` may call what it is given: some known functions do, all unknown ones may."""
     return bool(role(module, name)) or (module, name) in GETTERS or verdict(module, name) != "known"
-
-
-def accepted_by_torch(module: str, name: str) -> bool:
-    """Whether torch.load(weights_only=True) imports the name without being told to allow it."""
-    module, name = python3_name(module, name)
-    return name in WEIGHTS_ONLY.get(module, ())
 
 
 def verdict(module: str, name: str) -> Verdict:

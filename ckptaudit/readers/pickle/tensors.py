@@ -79,7 +79,7 @@ def tensor_of(call: Call, memory: Memory) -> View | None:
         raise TensorError(f"{func.name} without a plain tuple of arguments")
     try:
         return rebuild(args, memory, call)
-    except (IndexError, ValueError, TypeError, AttributeError):
+    except (IndexError, KeyError, ValueError, TypeError, AttributeError):
         raise TensorError(f"{func.name} with {len(args)} arguments that do not fit it") from None
 
 
@@ -193,6 +193,12 @@ def _sparse(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
 def _nested(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     buffer, *parts = (nested_tensor(part, memory) for part in args[:4])
     return buffer._replace(subclass="torch.nested") if parts else buffer
+
+
+def _jagged(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
+    # torch/nested/_internal/nested_tensor.py: the rows one after the other, and where each begins.
+    nested_tensor(args[0]["offsets"], memory)
+    return nested_tensor(args[0]["values"], memory)
 
 
 def _meta(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
@@ -315,6 +321,7 @@ _REBUILD: dict[tuple[str, str], _Rebuild] = {
     ("torch._utils", "_rebuild_sparse_tensor"): _sparse,
     ("torch._utils", "_rebuild_sparse_csr_tensor"): _sparse,
     ("torch._utils", "_rebuild_nested_tensor"): _nested,
+    ("torch.nested._internal.nested_tensor", "_rebuild_njt"): _jagged,
     ("torch._utils", "_rebuild_meta_tensor_no_storage"): _meta,
     ("torch._utils", "_rebuild_wrapper_subclass"): _wrapper,
     ("torch._utils", "_rebuild_device_tensor_from_numpy"): _from_numpy,
