@@ -109,7 +109,7 @@ HEAVY: dict[str, set[str]] = {
     "numpy": set(),
     "safetensors": set(),
     "networkx": {"ckptaudit/graph.py"},
-    "rich": {"ckptaudit/reports/text.py"},
+    "rich": {"ckptaudit/reports/inspect/text.py"},
 }
 RUNS_DATA = {"pickle", "pickletools", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code"}
 LEAVES_PYTHON = {"ctypes", "subprocess", "socket", "multiprocessing", "pty"}
@@ -339,7 +339,7 @@ def test_check_finds_a_violation(check: Check, file: str, text: str) -> None:
             "reports/x.py",
             "def f():\n    import rich\n    from ckptaudit.readers.pickle.policy import verdict",
         ),
-        ("reports/text.py", "from rich.table import Table"),
+        ("reports/inspect/text.py", "from rich.table import Table"),
     ],
 )
 def test_checks_let_the_rest_pass(file: str, text: str) -> None:

@@ -13,7 +13,7 @@ from ckptaudit.errors import CkptAuditError
 from ckptaudit.limits import Limits
 from ckptaudit.locate import read_at
 from ckptaudit.model import Checkpoint
-from ckptaudit.reports.selection import Selection
+from ckptaudit.reports.inspect.selection import Selection
 from ckptaudit.text import encodable
 
 NOT_AUDITED = 3
@@ -96,7 +96,7 @@ def _code(checkpoint: Checkpoint) -> int:
 def _show(checkpoint: Checkpoint, request: Request) -> None:
     out = sys.stdout
     if request.format == "json":
-        from ckptaudit.reports.json import write
+        from ckptaudit.reports.inspect.json import write
 
         write(checkpoint, out, request.selection)
     elif request.format == "text":
@@ -107,7 +107,7 @@ def _show(checkpoint: Checkpoint, request: Request) -> None:
 
 
 def _page(checkpoint: Checkpoint, request: Request) -> str:
-    from ckptaudit.reports.text import Page, render
+    from ckptaudit.reports.inspect.text import Page, render
 
     terminal = sys.stdout.isatty()
     columns = os.get_terminal_size(sys.stdout.fileno()).columns if terminal else None
@@ -118,7 +118,7 @@ def _page(checkpoint: Checkpoint, request: Request) -> str:
 def _show_table(checkpoint: Checkpoint, request: Request) -> None:
     from io import StringIO
 
-    from ckptaudit.reports import csv, markdown
+    from ckptaudit.reports.inspect import csv, markdown
 
     text = StringIO()
     write = csv.write if request.format == "csv" else markdown.write
@@ -130,7 +130,7 @@ def _refuse(path: str, request: Request, told: str, error: CkptAuditError | None
     """One line on stderr, and where a document was asked for one that says so."""
     complain(told)
     if request.format == "json":
-        from ckptaudit.reports.json import write_error
+        from ckptaudit.reports.inspect.json import write_error
 
         try:
             write_error(path, error, told, sys.stdout)

@@ -10,7 +10,7 @@ import re
 from itertools import groupby
 
 from ckptaudit.reports.check.wording import line
-from ckptaudit.reports.markdown import code as _code
+from ckptaudit.reports.markup import span
 from ckptaudit.text import clip
 
 # A word of a sentence or a short number, with its punctuation. Digits after a hyphen make a ticket (GH-1),
@@ -25,7 +25,7 @@ _WORD = re.compile(
 
 def code(text: str, width: int = 300) -> str:
     """`text`, which is a name, a path or a command, as code; in a table too."""
-    return _code(line(clip(text, width))) or "(empty)"
+    return span(line(clip(text, width))) or "(empty)"
 
 
 def prose(text: str, width: int = 1000) -> str:
@@ -43,4 +43,4 @@ def _spanned(run: str) -> str:
     core = run[len(opening) :].rstrip(",;:.")
     if core.endswith(")") and core.count(")") > core.count("("):
         core = core[:-1]
-    return f"{opening}{_code(core)}{run[len(opening) + len(core) :]}"
+    return f"{opening}{span(core)}{run[len(opening) + len(core) :]}"

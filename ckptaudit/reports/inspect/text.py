@@ -14,9 +14,9 @@ from rich.text import Text
 
 from ckptaudit.fold import tree
 from ckptaudit.model import Checkpoint
-from ckptaudit.reports.notes import counted, devices, header, notes
-from ckptaudit.reports.rows import Row, View, described, rows
-from ckptaudit.reports.selection import ALL, Selection
+from ckptaudit.reports.inspect.notes import counted, devices, header, notes
+from ckptaudit.reports.inspect.rows import Row, View, described, rows
+from ckptaudit.reports.inspect.selection import ALL, Selection
 from ckptaudit.summary import Group, alias_name, overlaps, parameters, pick, ties, totals
 from ckptaudit.text import grouped, percent
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Problem, Span, StateDict
-from ckptaudit.reports.selection import Selection
-from ckptaudit.reports.text import MOST_ROWS, Page, render
+from ckptaudit.reports.inspect.selection import Selection
+from ckptaudit.reports.inspect.text import MOST_ROWS, Page, render
 from tests.handmade import GPT2, GPT2_PARAMETERS, MLP, checkpoint, gpt2, tensor, training
 
 PLAIN = Page()

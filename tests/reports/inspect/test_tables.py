@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ckptaudit.reports import csv as csv_report
-from ckptaudit.reports import markdown
-from ckptaudit.reports.selection import ALL, Selection
-from ckptaudit.reports.table import COLUMNS
+from ckptaudit.reports.inspect import csv as csv_report
+from ckptaudit.reports.inspect import markdown
+from ckptaudit.reports.inspect.selection import ALL, Selection
+from ckptaudit.reports.inspect.table import COLUMNS
+from ckptaudit.reports.markup import span
 from tests.handmade import MLP, checkpoint, training
 
 ANY = st.text(st.characters(codec=None))
@@ -96,4 +97,4 @@ def test_every_markdown_row_has_its_cells_and_nothing_else(name: str) -> None:
     [("h.0.weight", "`h.0.weight`"), ("@octocat", "`@octocat`"), ("a|b", "<code>a&#124;b</code>"), ("", "")],
 )
 def test_markdown_cells(name: str, cell: str) -> None:
-    assert markdown.code(name) == cell
+    assert span(name) == cell

@@ -14,7 +14,7 @@ from typing import TextIO
 
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Path, Problem, TensorMeta
-from ckptaudit.reports.selection import ALL, Selection
+from ckptaudit.reports.inspect.selection import ALL, Selection
 from ckptaudit.summary import alias_name, members, pick, ties, totals
 from ckptaudit.text import dotted, integer, value
 

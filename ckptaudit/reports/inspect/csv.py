@@ -6,8 +6,8 @@ import csv
 from typing import TextIO
 
 from ckptaudit.model import Checkpoint
-from ckptaudit.reports.selection import ALL, Selection
-from ckptaudit.reports.table import COLUMNS, table
+from ckptaudit.reports.inspect.selection import ALL, Selection
+from ckptaudit.reports.inspect.table import COLUMNS, table
 
 
 def write(checkpoint: Checkpoint, out: TextIO, selection: Selection = ALL) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from ckptaudit.fold import Difference, Fold, Leaf, Node, bottom_up, differences, folds, ordered
 from ckptaudit.model import ModuleMeta, Path
-from ckptaudit.reports.selection import Order, matcher
+from ckptaudit.reports.inspect.selection import Order, matcher
 from ckptaudit.text import listing, natural, plural, safe, shape, value
 
 # Widths of a layer as torch.nn names them, what comes in before what goes out.

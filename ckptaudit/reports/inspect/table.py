@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ckptaudit.model import Checkpoint
-from ckptaudit.reports.selection import Selection
+from ckptaudit.reports.inspect.selection import Selection
 from ckptaudit.summary import owner_of
 from ckptaudit.text import dotted, integer, safe, shape
 

@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from ckptaudit.errors import NotFetchedError
 from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Problem, Span, StateDict
-from ckptaudit.reports.json import write, write_error
-from ckptaudit.reports.selection import ALL, Selection
+from ckptaudit.reports.inspect.json import write, write_error
+from ckptaudit.reports.inspect.selection import ALL, Selection
 from tests.handmade import MLP, checkpoint, gpt2, tensor, training
 
 TEXT: Any = {"type": "string"}

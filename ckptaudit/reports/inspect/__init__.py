@@ -1,0 +1,1 @@
+"""What `inspect` prints, one format a file."""
