@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ckptaudit.audit import FileReport
+from ckptaudit.audit import FileReport, Report
 from ckptaudit.errors import CkptAuditError
 
 SCHEMA = "ckptaudit.baseline/1"
@@ -26,6 +26,10 @@ class BaselineError(CkptAuditError):
 
 def load(path: str) -> frozenset[str]:
     """The fingerprints that are accepted. Raises BaselineError where `path` is no baseline."""
+    return frozenset(row["fingerprint"] for row in _rows(path))
+
+
+def _rows(path: str) -> list[dict[str, Any]]:
     try:
         with open(path, encoding="utf-8") as file:
             document: Any = json.load(file)
@@ -36,10 +40,9 @@ def load(path: str) -> frozenset[str]:
     rows = document.get("findings") if isinstance(document, dict) else None
     if not isinstance(rows, list) or document.get("schema") != SCHEMA:
         raise BaselineError(path, f"no baseline of schema {SCHEMA!r}", remedy=_REMEDY)
-    marks: list[Any] = [row.get("fingerprint") if isinstance(row, dict) else None for row in rows]
-    if not all(isinstance(mark, str) for mark in marks):
+    if not all(isinstance(row, dict) and isinstance(row.get("fingerprint"), str) for row in rows):
         raise BaselineError(path, "a finding without a fingerprint", remedy=_REMEDY)
-    return frozenset(marks)
+    return rows
 
 
 def accept(report: FileReport, accepted: frozenset[str]) -> FileReport:
@@ -55,14 +58,34 @@ def accept(report: FileReport, accepted: frozenset[str]) -> FileReport:
     )
 
 
-def dump(reports: Iterable[FileReport]) -> str:
-    """The text of a baseline that accepts every finding of `reports`."""
-    rows = []
+def update(path: str, report: Report) -> frozenset[str]:
+    """Accept every finding of `report` in the file at `path`; the fingerprints of these findings.
+
+    What stands there of files that were not audited now, and of rules that were not run, stays.
+    Raises BaselineError where there is something else than a baseline, or it cannot be written.
+    """
+    audited = {file.identity or file.path for file in report.files}
+    ran = {rule.name for rule in report.rules}
+    is_there = os.path.isfile(path) and os.path.getsize(path)
+    kept = [
+        row
+        for row in (_rows(path) if is_there else ())
+        if row.get("path") not in audited or row.get("rule") not in ran
+    ]
+    made = list(_made(report.files))
+    write(path, _text([*kept, *made]))
+    return frozenset(row["fingerprint"] for row in made)
+
+
+def _made(reports: Iterable[FileReport]) -> Iterator[dict[str, Any]]:
     for report in reports:
         for finding, mark in zip(report.findings, report.fingerprints(report.findings), strict=True):
             row = {"rule": finding.rule, "path": report.identity or report.path, "message": finding.message}
-            rows.append({"fingerprint": mark, **row})
-    rows.sort(key=lambda row: (row["path"], row["rule"], row["fingerprint"]))
+            yield {"fingerprint": mark, **row}
+
+
+def _text(rows: list[dict[str, Any]]) -> str:
+    rows.sort(key=lambda row: (str(row.get("path")), str(row.get("rule")), row["fingerprint"]))
     lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
     listed = f"[\n{lines}\n  ]" if rows else "[]"
     return f'{{\n  "schema": "{SCHEMA}",\n  "findings": {listed}\n}}\n'

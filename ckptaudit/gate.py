@@ -108,8 +108,7 @@ def perform(request: Request, files: list[str] | None = None, each: Each = lambd
         jobs=request.jobs,
     )
     if request.update_baseline and path:
-        baselines.write(path, baselines.dump(report.files))
-        accepted = frozenset(mark for file in report.files for mark in file.fingerprints(file.findings))
+        accepted = baselines.update(path, report)
         report = replace(report, files=tuple(baselines.accept(file, accepted) for file in report.files))
     return report
 

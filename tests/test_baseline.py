@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ckptaudit.audit import FileReport, Finding, Severity
-from ckptaudit.baseline import BaselineError, accept, dump, load, write
+from ckptaudit import rules
+from ckptaudit.audit import FileReport, Finding, Report, Severity
+from ckptaudit.baseline import BaselineError, accept, load, update, write
 from ckptaudit.config import Options
 from ckptaudit.gate import Request, UsageError, check, perform
 from tests.handmade import MLP, write_safetensors
@@ -23,10 +24,16 @@ def report(*findings: Finding, path: str = "x.pt", identity: str = "") -> FileRe
     return FileReport(path, None, True, findings, identity=identity)
 
 
-def accepted_by(written: FileReport, seen: FileReport, folder: Path) -> list[bool]:
-    path = str(folder / "b.json")
-    write(path, dump([written]))
-    found = accept(seen, load(path))
+def written(path: Path, *files: FileReport, ran: tuple[str, ...] = rules.RULES) -> str:
+    """The text of the baseline once it was updated with what was found in `files`."""
+    update(str(path), Report(files, tuple(map(rules.find, ran))))
+    return path.read_text()
+
+
+def accepted_by(then: FileReport, seen: FileReport, folder: Path) -> list[bool]:
+    path = folder / "b.json"
+    written(path, then)
+    found = accept(seen, load(str(path)))
     return [any(each is known for known in found.accepted) for each in seen.findings]
 
 
@@ -55,17 +62,38 @@ def test_what_is_known(tmp_path: Path, then: FileReport, now: FileReport, known:
     assert accepted_by(then, now, tmp_path) == known
 
 
-def test_made_for_a_diff() -> None:
+def test_made_for_a_diff(tmp_path: Path) -> None:
     files = [report(finding("b"), finding("a", rule="absent-tie"), path=path) for path in ("z.pt", "a.pt")]
-    text = dump(files)
-    assert text == dump(reversed(files))
+    text = written(tmp_path / "b.json", *files)
+    assert text == written(tmp_path / "b.json", *reversed(files))
     rows = json.loads(text)["findings"]
     assert [(row["path"], row["rule"]) for row in rows] == [
         (path, rule) for path in ("a.pt", "z.pt") for rule in ("absent-tie", "missing-keys")
     ]
     assert len(text.splitlines()) == len(rows) + 5
     assert text.isascii()
-    assert json.loads(dump([])) == {"schema": "ckptaudit.baseline/1", "findings": []}
+    none = json.loads(written(tmp_path / "none.json"))
+    assert none == {"schema": "ckptaudit.baseline/1", "findings": []}
+
+
+def test_what_was_not_audited_now_stays(tmp_path: Path) -> None:
+    path = tmp_path / "b.json"
+    written(path, report(finding("a")), report(finding("b"), path="y.pt"))
+    written(path, report(finding("c", rule="absent-tie")), ran=("absent-tie",))
+    written(path, report(path="y.pt"))
+    rows = json.loads(path.read_text())["findings"]
+    assert [(row["path"], row["rule"], row["message"]) for row in rows] == [
+        ("x.pt", "absent-tie", "c"),
+        ("x.pt", "missing-keys", "a"),
+    ]
+
+
+def test_what_is_no_baseline_is_not_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_text("weights")
+    with pytest.raises(BaselineError, match="no JSON"):
+        written(path, report(finding("a")))
+    assert path.read_text() == "weights"
 
 
 @pytest.mark.parametrize(
