@@ -258,6 +258,7 @@ def wheel(folder: Path) -> Path:
 
 @needs_bash
 @pytest.mark.skipif(find_spec("ensurepip") is None, reason="this Python cannot put pip into an environment")
+@pytest.mark.plain
 def test_install(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("pip.py", "venv.py"):  # what `python -m` would take from the folder that it is called in
         (workspace / name).write_text("open('pwned', 'w')")

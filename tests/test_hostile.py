@@ -81,12 +81,14 @@ def test_names_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("case", _kind("payload", "broken", "exhaustion", "lies", "text", "honest"))
 def test_nothing_runs_and_nothing_breaks(case: Case, told: dict[str, Told]) -> None:
     assert told[case.name]["traceback"] == ""
     assert told[case.name]["events"] == []
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("case", _kind("payload"))
 def test_what_a_payload_imports_is_listed(case: Case, told: dict[str, Told]) -> None:
     listed = {name: how for name, *how in told[case.name]["globals"]}
@@ -101,6 +103,7 @@ def _is_an_error(how: tuple[str, bool, bool]) -> bool:
     return called and (verdict == "dangerous" or (verdict == "unknown" and not instance))
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("case", _kind("broken", "lies"))
 def test_what_is_wrong_is_said(case: Case, told: dict[str, Told]) -> None:
     words = _words(told[case.name])
@@ -108,22 +111,26 @@ def test_what_is_wrong_is_said(case: Case, told: dict[str, Told]) -> None:
     assert any(all(part in line for part in case.says) for line in words)
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("case", [param for param in _kind("payload") if param.values[0].says])
 def test_what_is_wrong_around_a_payload_is_said(case: Case, told: dict[str, Told]) -> None:
     assert any(all(part in line for part in case.says) for line in _words(told[case.name]))
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("case", _kind("exhaustion"))
 def test_memory_is_bounded(case: Case, told: dict[str, Told]) -> None:
     assert told[case.name]["megabytes"] <= _MEGABYTES
     assert told[case.name].get("count", 0) < 1000  # problems to print
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("case", [param for param in _kind("exhaustion") if param.values[0].limit])
 def test_a_limit_reached_is_named(case: Case, told: dict[str, Told]) -> None:
     assert any(f"limit {case.limit}=" in line for line in _words(told[case.name]))
 
 
+@pytest.mark.plain
 @pytest.mark.parametrize("case", _kind("honest"))
 def test_no_false_alarm(case: Case, told: dict[str, Told]) -> None:
     answer = told[case.name]

@@ -32,7 +32,10 @@ UNREACHABLE = re.compile(
 OWN = ("GIT_", "PRE_COMMIT", "SKIP")  # set where the tests are run by a hook, say
 IDENTITY = {"NAME": "test", "EMAIL": "test@example.invalid"}
 
-pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+pytestmark = [
+    pytest.mark.plain,
+    pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed"),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,7 @@ def test_a_model_saved_in_half_is_still_itself() -> None:
     ids=["wrapper", "blocks", "numbered", "many prefixes", "one of many", "all alike"],
 )
 @pytest.mark.parametrize("unique", [False, True])
+@pytest.mark.plain
 def test_many_keys(old: Callable[[int], str], new: Callable[[int], str], unique: bool) -> None:
     found = {old(i): (i + 1 if unique else 2,) for i in range(20_000)}
     wanted = {new(i): (i + 1 if unique else 2,) for i in range(20_000)}

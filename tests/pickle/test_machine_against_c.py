@@ -369,6 +369,7 @@ def test_soups(parts: list[bytes]) -> None:
 _SPLICED = [data for data in _SAME if len(data) > 2 and not any(old.encode() in data for old, _ in _MAPPED)]
 
 
+@pytest.mark.plain
 @given(st.sampled_from(_SPLICED), st.binary(max_size=3), st.integers(0, 40))
 @settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_spliced(data: bytes, other: bytes, at: int) -> None:
