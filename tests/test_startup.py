@@ -22,7 +22,7 @@ FILES = sorted(
 HEAVY = {"torch", "numpy", "networkx", "rich", "safetensors", "pickle"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-# Every file is inspected twice: what ckptaudit imports late is there when the second look is recorded,
+# Every file is inspected and checked twice: what ckptaudit imports late is there when the second look is recorded,
 # so that any event but opening the file is one too many.
 CHILD = """
 import io, json, sys
@@ -37,13 +37,14 @@ def hear(event, args):
         events.append([event, *map(plain, args)])
 
 def inspect(path):
-    sys.argv = ["ckptaudit", "inspect", "--format", "json", path]
-    out, err = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
-    try:
-        ckptaudit.cli.run()
-    finally:
-        sys.stdout, sys.stderr = out, err
+    for command in (["inspect", "--format", "json"], ["check", "--no-config", "--deep"]):
+        sys.argv = ["ckptaudit", *command, path]
+        out, err = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8") for _ in range(2))
+        try:
+            ckptaudit.cli.run()
+        finally:
+            sys.stdout, sys.stderr = out, err
 
 def unpickle(path):
     with open(path, "rb") as file:
@@ -130,7 +131,8 @@ def canaries(tmp_path: Path) -> list[Path]:
     return [bare, archive]
 
 
-def test_json_report_loads_no_big_library(tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["inspect --format json", "check", "check --format json"])
+def test_no_big_library_is_loaded(tmp_path: Path, command: str) -> None:
     listing = tmp_path / "modules.json"
     code = (
         "import json, sys\n"
@@ -141,13 +143,12 @@ def test_json_report_loads_no_big_library(tmp_path: Path) -> None:
         "sys.exit(code)"
     )
     child = subprocess.run(
-        [sys.executable, "-c", code, listing, "inspect", "--format", "json", FOLDER / "mlp.params"],
+        [sys.executable, "-c", code, listing, *command.split(), FOLDER / "mlp.params"],
         capture_output=True,
         cwd=ROOT,
         timeout=60,
     )
     assert child.returncode == 0, child.stderr.decode()
-    assert json.loads(child.stdout)["schema"] == "ckptaudit.inspect/1"
     loaded = json.loads(listing.read_text())
     assert "ckptaudit.readers.torch_zip" in loaded
     assert HEAVY.isdisjoint(loaded)
