@@ -19,6 +19,7 @@ from ckptaudit.model import Checkpoint, Problem, Span
 
 Group = Literal["trust", "integrity", "structure", "keys", "values"]
 GROUPS: Final[tuple[Group, ...]] = ("trust", "integrity", "structure", "keys", "values")
+_DEEPEST = 8  # levels of a finding's data that its fingerprint is made of
 NOTHING: Final[Mapping[str, Any]] = {}  # no proxy: reports travel between processes
 
 
@@ -52,11 +53,26 @@ class Finding:
     def fingerprint(self, path: str, occurrence: int = 0) -> str:
         """32 hexadecimal digits that stay while the same thing is wrong with the file called `path`.
 
-        Neither byte offsets nor counts go into it; the names do, and the severity: what gets worse is new.
+        Neither byte offsets nor counts go into it; names do, shapes and dtypes in `data`, and the severity:
+        what gets worse is new.
         """
-        about = self.keys or (_without_numbers(self.message),)
+        about = (*self.keys, *_words(self.data)) or (_without_numbers(self.message),)
         parts = (self.rule, str(self.severity), path, *about, *([str(occurrence)] if occurrence else []))
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _words(data: Any, depth: int = _DEEPEST) -> Iterator[str]:
+    """The names in a finding's data, and the numbers in lists: those are shapes, a number alone a count."""
+    if isinstance(data, str):
+        yield data
+    elif depth and isinstance(data, Mapping):
+        for name, value in data.items():
+            if name != "details":  # sentences, with byte offsets in them
+                yield str(name)
+                yield from _words(value, depth - 1)
+    elif depth and isinstance(data, list | tuple):
+        for value in data:
+            yield from [str(value)] if isinstance(value, int) else _words(value, depth - 1)
 
 
 def _without_numbers(message: str) -> str:

@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
-from ckptaudit.audit import FileReport, Report
+from ckptaudit.audit import FileReport, Finding, Report, Severity
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.output import write
+from ckptaudit.rules import load as load_rules
 
 SCHEMA = "ckptaudit.baseline/1"
 _REMEDY = "write it again: --update-baseline"
 
 
 class BaselineError(CkptAuditError):
-    """The baseline cannot be read or written: wrong usage, not a bad checkpoint."""
+    """The baseline cannot be read: wrong usage, not a bad checkpoint."""
 
 
 def load(path: str) -> frozenset[str]:
@@ -45,11 +47,25 @@ def _rows(path: str) -> list[dict[str, Any]]:
     return rows
 
 
+def is_acceptable(finding: Finding) -> bool:
+    """Whether a baseline may let a finding pass.
+
+    No error of the group trust: another payload could come under the names of one that was accepted.
+    """
+    return finding.severity < Severity.ERROR or finding.rule not in _about_trust()
+
+
+@cache
+def _about_trust() -> frozenset[str]:
+    return frozenset(rule.name for rule in load_rules() if rule.group == "trust")
+
+
 def accept(report: FileReport, accepted: frozenset[str]) -> FileReport:
     """The report with the findings that are accepted set apart."""
     if not accepted or not report.findings:
         return report
-    known = [mark in accepted for mark in report.fingerprints(report.findings)]
+    marks = zip(report.findings, report.fingerprints(report.findings), strict=True)
+    known = [mark in accepted and is_acceptable(finding) for finding, mark in marks]
     pairs = list(zip(report.findings, known, strict=True))
     return replace(
         report,
@@ -59,10 +75,10 @@ def accept(report: FileReport, accepted: frozenset[str]) -> FileReport:
 
 
 def update(path: str, report: Report) -> frozenset[str]:
-    """Accept every finding of `report` in the file at `path`; the fingerprints of these findings.
+    """Accept the findings of `report` in the file at `path`; the fingerprints of those accepted.
 
     What stands there of files that were not audited now, and of rules that were not run, stays.
-    Raises BaselineError where there is something else than a baseline, or it cannot be written.
+    Raises BaselineError where there is something else than a baseline, OutputError where none can be written.
     """
     audited = {file.identity or file.path for file in report.files}
     ran = {rule.name for rule in report.rules}
@@ -80,6 +96,8 @@ def update(path: str, report: Report) -> frozenset[str]:
 def _made(reports: Iterable[FileReport]) -> Iterator[dict[str, Any]]:
     for report in reports:
         for finding, mark in zip(report.findings, report.fingerprints(report.findings), strict=True):
+            if not is_acceptable(finding):
+                continue
             row = {"rule": finding.rule, "path": report.identity or report.path, "message": finding.message}
             yield {"fingerprint": mark, **row}
 
@@ -89,23 +107,3 @@ def _text(rows: list[dict[str, Any]]) -> str:
     lines = ",\n".join(f"    {json.dumps(row)}" for row in rows)
     listed = f"[\n{lines}\n  ]" if rows else "[]"
     return f'{{\n  "schema": "{SCHEMA}",\n  "findings": {listed}\n}}\n'
-
-
-def write(path: str, text: str) -> None:
-    """Replace the file at `path` in one step; what is no regular file (/dev/stdout) is only written to.
-
-    Raises BaselineError where it cannot be written.
-    """
-    place = os.path.realpath(path)  # a link stays one
-    is_special = os.path.exists(place) and not os.path.isfile(place)
-    draft = place if is_special else f"{place}.{os.getpid()}.new"
-    try:
-        with open(draft, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        if not is_special:
-            os.replace(draft, place)
-    except OSError as error:
-        if not is_special:
-            with suppress(OSError):
-                os.remove(draft)
-        raise BaselineError(path, f"cannot be written: {error.strerror or error}") from None

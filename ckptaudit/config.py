@@ -35,10 +35,13 @@ class Options:
     deep: bool | None = None
 
     def over(self, below: Options) -> Options:
-        """These options where they are set, those of `below` where not; what is ignored adds up."""
+        """These options where they are set, those of `below` where not.
+
+        What is ignored adds up, but for what is selected here by the same name.
+        """
         return Options(
             select=below.select if self.select is None else self.select,
-            ignore=(*below.ignore, *self.ignore),
+            ignore=(*(name for name in below.ignore if name not in (self.select or ())), *self.ignore),
             against=below.against if self.against is None else self.against,
             map=self.map or below.map,
             expect_device=below.expect_device if self.expect_device is None else self.expect_device,

@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 
 from ckptaudit import baseline as baselines
@@ -41,7 +41,7 @@ class Request:
     fail_on: str | None = None
     baseline: str | None = None
     update_baseline: bool = False
-    limits: Limits = field(default_factory=Limits)
+    limits: Mapping[str, int] = field(default_factory=dict)
     seconds: float = SECONDS
     jobs: int = 1
 
@@ -71,7 +71,7 @@ def check(
             options,
             fail_on=fail_on,
             baseline=baseline,
-            limits=limits or Limits(),
+            limits=asdict(limits) if limits else {},
             seconds=seconds,
         )
     )
@@ -150,14 +150,17 @@ class _Plans:
 
         chosen, left_out = choose(options.select or (), options.ignore)
         if not chosen:
-            raise UsageError("--select, --ignore", "no rule is left: nothing would be looked at")
+            remedy = f"ignored are {', '.join(options.ignore)}" if options.ignore else ""
+            raise UsageError("select", "no rule is left: nothing would be looked at", remedy=remedy)
         self._left_out.update({rule.name: rule for rule in left_out})
         try:
             maps = tuple(parse(text) for text in options.map)
         except ValueError as error:
-            raise UsageError("--map", str(error)) from None
+            raise UsageError("map", str(error)) from None
+        if options.expect_device == "":
+            raise UsageError("expect-device", "no device", remedy="name one: cpu, cuda, cuda:0")
         if maps and options.against is None:
-            raise UsageError("--map", "nothing to compare the renamed keys with", remedy="add --against REF")
+            raise UsageError("map", "nothing to compare the renamed keys with", remedy="add --against REF")
         return Settings(
             rules=chosen,
             against=options.against,
@@ -174,12 +177,7 @@ def _limits(request: Request) -> Limits:
     unknown = [name for name in request.config.limits if name not in {each.name for each in fields(Limits)}]
     if unknown:
         raise ConfigError(os.path.join(request.config.folder, NAME), f"{unknown[0]!r} is no limit")
-    asked = {
-        each.name: getattr(request.limits, each.name)
-        for each in fields(Limits)
-        if getattr(request.limits, each.name) != each.default
-    }
-    return Limits(**{**request.config.limits, **asked})
+    return Limits(**{**request.config.limits, **request.limits})
 
 
 def check_name(name: str) -> None:

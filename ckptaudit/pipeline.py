@@ -222,7 +222,8 @@ def _judge(
     path: str, checkpoint: Checkpoint, settings: Settings, references: References, root: str
 ) -> FileReport:
     facts = gather(checkpoint, settings, references)
-    findings, skipped = audit(settings.rules, facts)
+    rules, unread = _applicable(checkpoint, settings.rules)
+    findings, skipped = audit(rules, facts)
     fault = facts.known.get("comparison_fault")
     match: Match | None = facts.known.get("match")  # type: ignore[assignment]
     return FileReport(
@@ -230,7 +231,7 @@ def _judge(
         format=checkpoint.format or None,
         audited=fault is None and not is_incomplete(checkpoint),
         findings=findings,
-        skipped=skipped,
+        skipped=skipped | unread,
         identity=identity(path, root),
         coverage=None if match is None else _coverage(match),
         picked=_picked(checkpoint, match),
@@ -238,6 +239,15 @@ def _judge(
         to_allow=checkpoint.to_allow,
         refusals=checkpoint.refusals,
     )
+
+
+def _applicable(checkpoint: Checkpoint, rules: tuple[Rule, ...]) -> tuple[tuple[Rule, ...], dict[str, str]]:
+    """The rules that can say something, and the others: of a file that could not be read only why not."""
+    if checkpoint.format:
+        return rules, {}
+    codes = {problem.code for problem in checkpoint.problems} | {"not-compared"}
+    left = {rule.name: "the file could not be read" for rule in rules if rule.name not in codes}
+    return tuple(rule for rule in rules if rule.name in codes), left
 
 
 def identity(path: str, root: str) -> str:
@@ -273,20 +283,21 @@ def _picked(checkpoint: Checkpoint, match: Match | None) -> str | None:
 
 def _coverage(match: Match) -> Coverage:
     """What of the reference the file holds in the right shape; tied memory counts once."""
+    from ckptaudit.summary import is_statistic
+
     expected = match.blueprint.tensors
     repeats = {key for group in match.blueprint.ties for key in group[1:]}
     first = {key: group[0] for group in match.blueprint.ties for key in group}
     held = {first.get(key, key) for key in match.fitting} & expected.keys()
-    whole = [each for key, each in expected.items() if key not in repeats]
-    part = [expected[key] for key in held]
+    whole = [key for key in expected if key not in repeats]
     return Coverage(
         reference=match.blueprint.reference,
-        tensors=len(part),
+        tensors=len(held),
         of_tensors=len(whole),
-        parameters=sum(each.numel for each in part),
-        of_parameters=sum(each.numel for each in whole),
-        nbytes=sum(each.nbytes for each in part),
-        of_nbytes=sum(each.nbytes for each in whole),
+        parameters=sum(expected[key].numel for key in held if not is_statistic(key)),
+        of_parameters=sum(expected[key].numel for key in whole if not is_statistic(key)),
+        nbytes=sum(expected[key].nbytes for key in held),
+        of_nbytes=sum(expected[key].nbytes for key in whole),
     )
 
 

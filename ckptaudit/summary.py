@@ -57,6 +57,11 @@ def owner_of(checkpoint: Checkpoint) -> Callable[[Path], StateDict | None]:
     return owner
 
 
+def roles(checkpoint: Checkpoint) -> dict[Path | None, Role]:
+    """The role of every state dict by its root."""
+    return {state_dict.root: state_dict.role for state_dict in checkpoint.state_dicts}
+
+
 def members(checkpoint: Checkpoint) -> dict[Path | None, list[TensorMeta]]:
     """Tensors by the root of their state dict, in file order; under None those that are in none."""
     found: dict[Path | None, list[TensorMeta]] = {known.root: [] for known in checkpoint.state_dicts}
@@ -221,7 +226,7 @@ def _untied(checkpoint: Checkpoint) -> dict[Path, int]:
             return {
                 path: sizes[shape]
                 for path, key, _, shape, _, _, _, kind, _, _, _ in rows
-                if kind != "buffer" and not (key.endswith(RUNNING_STATISTICS) and _is_statistic(key))
+                if kind != "buffer" and not (key.endswith(RUNNING_STATISTICS) and is_statistic(key))
             }
     return {}
 
@@ -238,7 +243,8 @@ def _role(roles: Mapping[Path, Role], root: Path | None) -> Role:
     return "other" if root is None else roles[root]
 
 
-def _is_statistic(key: str) -> bool:
+def is_statistic(key: str) -> bool:
+    """Whether a key names what a module tracks: a part of a state dict, and no parameter."""
     return key.rpartition(".")[2] in RUNNING_STATISTICS
 
 

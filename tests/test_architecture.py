@@ -60,7 +60,8 @@ FLOORS: dict[str, set[str]] = {
         "values",
     },
     "config": {"errors"},
-    "baseline": {"audit", "errors"},
+    "output": {"errors"},
+    "baseline": {"audit", "errors", "output", "rules"},
     "gate": {
         "audit",
         "baseline",
@@ -95,6 +96,7 @@ FLOORS: dict[str, set[str]] = {
         "baseline",
         "config",
         "gate",
+        "output",
         "parallel",
         "rules",
         "reports",

@@ -8,9 +8,10 @@ import pytest
 
 from ckptaudit import rules
 from ckptaudit.audit import FileReport, Finding, Report, Severity
-from ckptaudit.baseline import BaselineError, accept, load, update, write
+from ckptaudit.baseline import BaselineError, accept, load, update
 from ckptaudit.config import Options
 from ckptaudit.gate import Request, UsageError, check, perform
+from ckptaudit.output import OutputError, write
 from tests.handmade import MLP, write_safetensors
 
 ODD = ("a\nb", "\x1b[31m", "\ud800", 'q"')
@@ -125,7 +126,7 @@ def test_writing(tmp_path: Path) -> None:
     write(str(link), "one")
     assert (path.read_text(), link.is_symlink()) == ("one", True)
     for place in (tmp_path, tmp_path / "gone" / "b.json"):
-        with pytest.raises(BaselineError, match="cannot be written"):
+        with pytest.raises(OutputError, match="could not be written"):
             write(str(place), "two")
     assert sorted(each.name for each in tmp_path.iterdir()) == ["b.json", "link.json"]
 

@@ -83,7 +83,7 @@ def test_failure_is_the_report_without_a_traceback(folder: Path, pytester: pytes
     result = pytester.runpytest("--ckptaudit", "weights/absent.pt")
     text = result.stdout.str()
     assert "\nerror    not-fetched  weights/absent.pt  git-LFS pointer to 33,927 bytes" in text
-    assert "1 file not audited." in text
+    assert "1 file not audited: weights/absent.pt." in text
     assert "FAILED weights/absent.pt::ckptaudit - Failed: error    not-fetched" in text
     assert "Traceback" not in text
     assert ".py:" not in text

@@ -22,8 +22,8 @@ FILES = sorted(
 HEAVY = {"torch", "numpy", "networkx", "rich", "safetensors", "pickle"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-# Every file is inspected and checked twice: what ckptaudit imports late is there when the second look is recorded,
-# so that any event but opening the file is one too many.
+# Every file is looked at twice: what ckptaudit imports late is there when the second look is recorded, so
+# that any event but opening the file is one too many.
 CHILD = """
 import io, json, sys
 

@@ -22,7 +22,10 @@ def load(reference: str, limits: Limits | None = None) -> Blueprint:
     broken = next((problem for problem in checkpoint.problems if problem.incomplete), None)
     if broken is not None:
         raise UnreadableError(reference, f"not read completely, so that it is no reference: {broken.detail}")
-    return of_checkpoint(checkpoint, reference)
+    found = of_checkpoint(checkpoint, reference)
+    if not found.tensors and not found.lost:
+        raise UnreadableError(reference, "holds no tensor: there is nothing to compare with")
+    return found
 
 
 def of_checkpoint(checkpoint: Checkpoint, reference: str) -> Blueprint:

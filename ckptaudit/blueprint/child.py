@@ -8,13 +8,17 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterator
 from typing import Any
 
 _DEEPEST = 6  # plain containers in plain containers
 _MOST = 100_000
+_LOOK = 0.5  # seconds between two looks at the parent
 
 
 def describe(module: str, factory: str) -> dict[str, Any]:
@@ -43,8 +47,9 @@ def describe(module: str, factory: str) -> dict[str, Any]:
 
 
 def _told(error: Exception) -> str:
-    last = traceback.extract_tb(error.__traceback__)[-1:]
-    place = f" ({os.path.basename(last[0].filename)}, line {last[0].lineno})" if last else ""
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
+    place = f" ({os.path.basename(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""
     return f"{type(error).__name__}: {error}{place}"
 
 
@@ -139,8 +144,17 @@ def _inside(torch: Any, name: str, value: Any, registered: set[int], depth: int)
             yield from _inside(torch, f"{name}.{key}", part, registered, depth - 1)
 
 
+def _end_with(parent: int) -> None:
+    """End, with all that the code has started, once the process that asked is gone: nobody waits any more."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK)
+    os.killpg(0, signal.SIGKILL)
+
+
 def main(path: str, module: str, factory: str) -> None:
     """Describe the model, and write the answer to `path`."""
+    if hasattr(os, "killpg"):
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     answer = describe(module, factory)
     with open(path, "w", encoding="ascii") as out:
         json.dump(answer, out)

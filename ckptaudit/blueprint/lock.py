@@ -9,17 +9,20 @@ from __future__ import annotations
 import json
 import os
 import re
+from codecs import BOM_UTF8
 from typing import Any
 
 from ckptaudit.blueprint import Blueprint, Expected
 from ckptaudit.errors import LimitError, UnreadableError
 from ckptaudit.limits import Limits
 from ckptaudit.locate import split
+from ckptaudit.model import DTYPE_BITS
 from ckptaudit.source import LocalFile
 from ckptaudit.text import natural, shape
 
 SCHEMA = "ckptaudit.lock/1"
 _ENTRY = re.compile(r"(?P<dtype>[a-z]\w*) (?:lazy|\[(?P<shape>(?:[0-9]{1,400}(?:, [0-9]{1,400})*)?)\])")
+_FIELDS = {"schema", "model", "tensors", "ties", "other"}
 _REMEDY = "write it again: ckptaudit lock"
 
 
@@ -61,13 +64,13 @@ def load(path: str, limits: Limits) -> Blueprint | None:
         return None
     with LocalFile(path) as file:
         head = file.read(0, 4096)
-        if not head.lstrip().startswith(b"{") or b'"ckptaudit.lock/' not in head:
+        if not head.removeprefix(BOM_UTF8).lstrip().startswith(b"{") or b'"ckptaudit.lock/' not in head:
             return None
         if file.size > limits.json_bytes:
             raise LimitError(path, f"a lock file of {file.size:,} bytes: the limit json_bytes was reached")
         raw = file.read(0, file.size)
     try:
-        return _blueprint(path, json.loads(raw, object_pairs_hook=_once))
+        return _blueprint(path, json.loads(raw.decode("utf-8-sig"), object_pairs_hook=_once))
     except RecursionError:
         raise UnreadableError(path, "nested too deeply for a lock file", remedy=_REMEDY) from None
     except ValueError as error:  # no UTF-8, no JSON
@@ -88,6 +91,9 @@ def _blueprint(path: str, document: Any) -> Blueprint:
     if document.get("schema") != SCHEMA:
         reason = f"a lock file of schema {str(document.get('schema'))[:60]!r}, this reads {SCHEMA!r}"
         raise UnreadableError(path, reason, remedy=_REMEDY)
+    unknown = sorted(set(document) - _FIELDS)
+    if unknown:
+        raise UnreadableError(path, f"unknown field {unknown[0][:60]!r} in a lock file", remedy=_REMEDY)
     tensors, ties, other = document.get("tensors"), document.get("ties", []), document.get("other", [])
     if not isinstance(tensors, dict) or not _is_list_of_names(other):
         raise UnreadableError(path, "a lock file without tensors", remedy=_REMEDY)
@@ -106,7 +112,7 @@ def _is_list_of_names(value: Any) -> bool:
 
 def _expected(path: str, key: str, entry: Any) -> Expected:
     match = _ENTRY.fullmatch(entry) if isinstance(entry, str) else None
-    if match is None:
+    if match is None or match["dtype"] not in DTYPE_BITS:
         reason = f"tensor {key[:100]!r} is described by {str(entry)[:60]!r}, not by a dtype and a shape"
         raise UnreadableError(path, reason, remedy=_REMEDY)
     sizes = match["shape"]

@@ -2,7 +2,7 @@
 
 The child is this Python, started in the current folder, or in that of the settings that name the
 reference, which comes first on its path as with `python -m`.
-What the code prints goes to our stderr; what the child found comes back through a pipe of its own.
+What the code prints goes to our stderr; what the child found comes back in a file.
 """
 
 from __future__ import annotations
@@ -80,6 +80,7 @@ def _ask(reference: str, module: str, factory: str, seconds: float, start: str) 
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
+    # What it left running is in its group, which has its number also once it has ended itself.
     if hasattr(os, "killpg"):
         with suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -57,7 +57,22 @@ def run() -> int:
         code = error.exit_code
     except (click.Abort, KeyboardInterrupt):
         code = INTERRUPTED
+    except Exception as error:  # a full disk under --help, or a bug of ours: one line all the same
+        code = _give_up(error)
     return code or 0
+
+
+def _give_up(error: Exception) -> int:
+    from ckptaudit.cli.options import NOT_AUDITED, complain, hush, unwritten
+
+    if isinstance(error, BrokenPipeError):
+        hush()
+        return 0
+    if isinstance(error, OSError):
+        unwritten(error)
+    else:
+        complain(f"internal error ({type(error).__name__}: {error}); please report it")
+    return NOT_AUDITED
 
 
 def main() -> None:
@@ -66,6 +81,9 @@ def main() -> None:
     # looking for garbage among them takes a third of its time and finds none, and taking them apart one by
     # one at the end takes a twentieth more.
     gc.disable()
+    for name in ("stdout", "stderr"):  # closed by whoever started us
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     code = run()
     with suppress(OSError):  # nobody reads on
         sys.stdout.flush()

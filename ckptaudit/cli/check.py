@@ -6,21 +6,20 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 
 import click
 
 from ckptaudit import config as configs
 from ckptaudit.audit import FileReport, Report
-from ckptaudit.cli.options import complain, hush, limit_option, unwritten
+from ckptaudit.cli.options import NOT_AUDITED, WRONG_USAGE, complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.gate import SECONDS, Each, Request, expand_paths, perform
-from ckptaudit.limits import Limits
+from ckptaudit.locate import split
+from ckptaudit.output import OutputError, write
 from ckptaudit.parallel import processors
 from ckptaudit.reports.check import FORMATS, render
 from ckptaudit.text import encodable
 
-WRONG_USAGE, NOT_AUDITED = 2, 3
 _MANY = 20  # files from which on a bar shows how far it is
 
 
@@ -82,10 +81,17 @@ def command(
 
     Exit codes: 0 clean, 1 findings at or above --fail-on, 2 wrong usage, 3 something could not be audited.
     """
+    if len([name for name, file in forms if not file]) > 1:
+        raise click.UsageError(
+            "only one --format can go to stdout: give the others a file, --format FORMAT=FILE"
+        )
+    if no_config and config_file:
+        raise click.UsageError("--config and --no-config exclude each other")
     try:
         path = None if no_config else config_file or configs.find()
         request = _request(paths, configs.load(path) if path else configs.Config(), given)
         files = expand_paths(request)
+        _keep_apart(forms, files)
         with _progress(files) as each:
             report = perform(request, files, each)
     except CkptAuditError as error:
@@ -110,7 +116,7 @@ def _request(paths: tuple[str, ...], config: configs.Config, given: dict[str, ob
         fail_on=given["fail_on"],  # type: ignore[arg-type]
         baseline=given["baseline"],  # type: ignore[arg-type]
         update_baseline=bool(given["update_baseline"]),
-        limits=replace(Limits(), **dict(given["limit"])),  # type: ignore[call-overload]
+        limits=dict(given["limit"]),  # type: ignore[call-overload]
         seconds=given["timeout"],  # type: ignore[arg-type]
         jobs=given["jobs"] or processors(),  # type: ignore[arg-type]
     )
@@ -135,18 +141,32 @@ def _progress(files: list[str]) -> Iterator[Each]:
         yield advance
 
 
+def _keep_apart(forms: tuple[tuple[str, str], ...], files: list[str]) -> None:
+    """Refuse to write a report over a checkpoint that is to be audited."""
+    audited = {os.path.realpath(split(path)[0]) for path in files}
+    for _, file in forms:
+        if file and os.path.realpath(file) in audited:
+            raise OutputError(file, "is to be audited, and would be overwritten by the report")
+
+
 def _write(report: Report, forms: tuple[tuple[str, str], ...]) -> bool:
-    """Write every format that is asked for, and text where none goes to stdout; whether that worked."""
-    try:
-        for name, file in forms:
+    """Write all that is asked for, and text where no other format goes to stdout; whether that worked."""
+    worked = _show(report, next((name for name, file in forms if not file), "text"))
+    for name, file in forms:
+        try:
             if file:
-                with open(file, "w", encoding="utf-8", newline="\n") as out:
-                    out.write(render(name, report))
-        shown = [name for name, file in forms if not file] or ["text"]
-        for name in shown:
-            colour = name == "text" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-            page = render(name, report, colour=colour)
-            sys.stdout.write(encodable(page, sys.stdout.encoding or "utf-8"))
+                write(file, render(name, report))
+        except CkptAuditError as error:
+            complain(str(error))
+            worked = False
+    return worked
+
+
+def _show(report: Report, name: str) -> bool:
+    try:
+        colour = name == "text" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        page = render(name, report, colour=colour)
+        sys.stdout.write(encodable(page, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
     except BrokenPipeError:
         hush()

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ckptaudit.cli.options import complain, say
+from ckptaudit.cli.options import WRONG_USAGE, complain, say
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.gate import check_name
 from ckptaudit.rules import RULES, find, load
-
-WRONG_USAGE = 2
 
 
 @click.command("explain")

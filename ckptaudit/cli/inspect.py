@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 
 import click
 
-from ckptaudit.cli.options import complain, hush, limit_option, unwritten
+from ckptaudit.cli.options import NOT_AUDITED, complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.limits import Limits
 from ckptaudit.locate import read_at
 from ckptaudit.model import Checkpoint
 from ckptaudit.reports.inspect.selection import Selection
 from ckptaudit.text import encodable
-
-NOT_AUDITED = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 
 import click
 
-from ckptaudit.baseline import write
 from ckptaudit.blueprint import SECONDS, load
 from ckptaudit.blueprint.lock import dump
-from ckptaudit.cli.options import complain, hush, limit_option, unwritten
+from ckptaudit.cli.options import NOT_AUDITED, complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.limits import Limits
-
-NOT_AUDITED = 3
+from ckptaudit.output import OutputError, write
 
 
 @click.command("lock")
@@ -40,6 +39,7 @@ def command(
             sys.stdout.write(text)
             sys.stdout.flush()
         else:
+            _keep(output)
             write(output, text)
     except CkptAuditError as error:
         complain(str(error))
@@ -49,3 +49,11 @@ def command(
     except OSError as error:
         unwritten(error)
         ctx.exit(NOT_AUDITED)
+
+
+def _keep(output: str) -> None:
+    """Refuse to write over a file that is no lock: a checkpoint, say, where two names were mixed up."""
+    if os.path.isfile(output) and os.path.getsize(output):
+        with open(output, "rb") as file:
+            if b'"ckptaudit.lock/' not in file.read(4096):
+                raise OutputError(output, "is no lock file, and is not overwritten", remedy="remove it first")

@@ -12,6 +12,8 @@ import click
 from ckptaudit.limits import Limits
 from ckptaudit.text import clip, encodable, safe
 
+WRONG_USAGE, NOT_AUDITED = 2, 3
+
 
 class LimitType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
     """NAME=VALUE, the name a field of Limits and the value a count."""

@@ -42,6 +42,7 @@ RULES = (
     "index-mismatch",
     "checksum-mismatch",
     # structure
+    "no-tensors",
     "tied-weights",
     "overlapping-storage",
     "oversized-storage",

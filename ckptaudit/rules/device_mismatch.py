@@ -29,10 +29,11 @@ def device_mismatch(checkpoint: Checkpoint, expected_device: str | None) -> Iter
     ## What to do
     Move the model to one device, as a rule the CPU, before saving; or load with `map_location="cpu"`.
     """
-    devices = {storage.device for storage in checkpoint.storages.values()} - {"meta"}
+    counts = Counter(_device(checkpoint, row) for row in checkpoint.tensors.values())
+    devices = counts.keys() - {"meta", ""}
     if expected_device is None:
         if len(devices) > 1:
-            yield _mixed(checkpoint)
+            yield _mixed(checkpoint, Counter({name: counts[name] for name in devices}))
         return
     wrong = {device for device in devices if not _fits(device, expected_device)}
     if wrong:
@@ -55,9 +56,7 @@ def _device(checkpoint: Checkpoint, row: TensorMeta) -> str:
     return "" if storage is None else storage.device
 
 
-def _mixed(checkpoint: Checkpoint) -> Finding:
-    counts = Counter(_device(checkpoint, row) for row in checkpoint.tensors.values())
-    counts.pop("meta", None)
+def _mixed(checkpoint: Checkpoint, counts: Counter[str]) -> Finding:
     most, *others = (name for name, _ in counts.most_common())
     rows = [row for row in checkpoint.tensors.values() if _device(checkpoint, row) in others]
     told = some([f"{counts[name]:,} on {name}" for name in others])

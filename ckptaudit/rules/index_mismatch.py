@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ckptaudit.audit import Finding, Severity, rule, told
 from ckptaudit.model import Checkpoint
@@ -31,5 +32,5 @@ def index_mismatch(checkpoint: Checkpoint) -> Iterator[Finding]:
     Save all shards and the index again in one go, and remove what is left of an earlier save.
     """
     for finding in told(checkpoint, "index-mismatch", Severity.ERROR):
-        idle = set(finding.keys) <= set(_IDLE) and finding.keys
-        yield Finding("", Severity.WARNING, finding.message, finding.keys, finding.span) if idle else finding
+        is_idle = finding.keys and set(finding.keys) <= set(_IDLE)
+        yield replace(finding, severity=Severity.WARNING) if is_idle else finding

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ckptaudit.audit import Finding, note, rule
 from ckptaudit.model import Checkpoint, TensorMeta
-from ckptaudit.summary import Held
+from ckptaudit.summary import Held, roles
 from ckptaudit.text import dotted, plural, some
 
 _FLOATS = ("float", "bfloat")
@@ -30,10 +30,10 @@ def mixed_dtype(checkpoint: Checkpoint, held: Held) -> Iterator[Finding]:
     ## What to do
     Convert before saving (`model.half()`), or leave the rule out for this file where it is meant so.
     """
+    known = roles(checkpoint)
     for root, rows in held.items():
-        role = next((each.role for each in checkpoint.state_dicts if each.root == root), "other")
         groups: dict[str, list[TensorMeta]] = {}
-        for row in rows if role in ("model", "ema") else ():
+        for row in rows if known.get(root) in ("model", "ema") else ():
             if row.dtype.startswith(_FLOATS):
                 groups.setdefault(row.dtype, []).append(row)
         if len(groups) > 1:

@@ -94,10 +94,7 @@ def _misshapen(
     states: dict[str, list[tuple[str, Shape]]],
 ) -> Iterator[Finding]:
     counted = parameters(checkpoint)
-    own = {row.path for row in rows}
-    shapes = Counter(
-        row.shape for row in rows if row.shape is not None and row.path in counted and row.path in own
-    )
+    shapes = Counter(row.shape for row in rows if row.shape is not None and row.path in counted)
     if not shapes:
         return
     where = dotted(optimizer.root) or "optimizer"

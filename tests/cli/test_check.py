@@ -162,7 +162,7 @@ def test_output_that_cannot_be_written(place: str) -> None:
     result = run(PARAMS, "--format", f"json={place}")
     assert result.returncode == 3
     assert result.stderr.startswith(b"error: ")
-    assert f"{place} could not be written".encode() in result.stderr
+    assert f"{place}: could not be written".encode() in result.stderr
     assert result.stderr.count(b"\n") == 1
 
 

@@ -57,7 +57,7 @@ def test_fixtures(path: str, ties: list[list[str]]) -> None:
     [
         (["gone.pt"], 3, "No such file"),
         ([f"{PARAMS}::gone"], 3, "no state dicts are called 'gone'"),
-        ([PARAMS, "-o", "gone/x.json"], 3, "cannot be written"),
+        ([PARAMS, "-o", "gone/x.json"], 3, "could not be written"),
         ([PARAMS, "--limit", "members=1"], 3, "members"),
         (["module:nothing"], 3, "no reference to code"),
         ([PARAMS, "--limit", "nothing=1"], 2, "no limit"),

@@ -78,7 +78,7 @@ CASES: tuple[Case, ...] = (
         _sharded(_MAP, files={"m-00002-of-00002.safetensors": _LFS}),
         "1 shard not fetched",
     ),
-    good("not-fetched", "text about git-LFS", raw(b"this file is kept in git-lfs.github.com\n")),
+    good("not-fetched", "a member that is one", raw(torch_zip_bytes(_GOOD, Entry("a/extra/x", _LFS)))),
     bad("malformed-file", "error", "empty", raw(b""), "empty"),
     bad("malformed-file", "error", "no format at all", raw(bytes(range(200, 240))), "not a format"),
     bad("unsupported-format", "error", "a web page", raw(b"<!DOCTYPE html><html>404</html>"), "HTML"),

@@ -61,9 +61,29 @@ _HALF = a.items(
     *(a.text("2.weight"), a.tensor(a.storage("2"))),
 )
 
+
+def _two_models(folder: Path) -> Path:
+    """Two state dicts, each with a tie."""
+    models = []
+    for key, name in enumerate("ab"):
+        tensor = a.tensor(a.storage(str(key)))
+        models += [a.text(name), a.items(a.text("in.weight"), tensor, a.text("out.weight"), tensor)]
+    return saved(a.items(*models), [4, 4])(folder)
+
+
 CASES: tuple[Case, ...] = (
-    bad("tied-weights", "note", "a shared layer", fixture("shared.pt"), "2.weight = 4.weight", "2 keys"),
-    bad("tied-weights", "note", "whole modules", fixture("shared_submodule.pt"), "shared_layer1"),
+    bad("no-tensors", "warning", "an empty file", fixture("empty.safetensors"), "no tensor"),
+    bad("no-tensors", "warning", "layers in a plain list", fixture("python_list.pt"), "no tensor"),
+    good("no-tensors", "one tensor", fixture("x_file.pt")),
+    bad("tied-weights", "note", "a shared layer", fixture("shared.pt"), "2.* = 4.*", "4 keys"),
+    bad(
+        "tied-weights",
+        "note",
+        "whole modules",
+        fixture("shared_submodule.pt"),
+        "shared_layer1.* = shared_layer2.*",
+    ),
+    bad("tied-weights", "note", "one of two models", _two_models, "b: in.weight = out.weight: one storage"),
     good("tied-weights", "branches of one shape", fixture("parallel_block.pt")),
     good("tied-weights", "one layer called twice", fixture("fixed_hidden_mlp.pt")),
     bad("overlapping-storage", "warning", "views of one memory", fixture("views.pt"), "share bytes"),
@@ -122,6 +142,13 @@ CASES: tuple[Case, ...] = (
         _state_dict([f"enc._orig_mod.{name}" for name in _NN] + ["head.weight"]),
         "2 keys",
         "enc._orig_mod.",
+    ),
+    bad(
+        "wrapped-keys",
+        "warning",
+        "every block",
+        _state_dict(f"h.{block}._checkpoint_wrapped_module.{name}" for block in range(12) for name in _NN),
+        "all 24 keys begin with h.*._checkpoint_wrapped_module.",
     ),
     good(
         "wrapped-keys",

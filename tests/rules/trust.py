@@ -184,7 +184,9 @@ CASES: tuple[Case, ...] = (
     good(
         "ambiguous-format",
         "a file within the bytes of a tensor",
-        raw(torch_zip_bytes(_GOOD).replace(bytes(16), b"PK\3\4" + bytes(12))),
+        raw(
+            zipped([Entry("a/data.pkl", _GOOD), Entry("a/data/0", b"PK\3\4" * 4), Entry("a/version", b"3\n")])
+        ),
     ),
     good(
         "ambiguous-format",

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 
 from ckptaudit.audit import GROUPS, Coverage, Report, Rule, Severity
-from ckptaudit.text import clip, grouped, listing, percent, plural, safe, size
+from ckptaudit.text import clip, grouped, listing, percent, plural, safe, size, some
 
 _REASONS = 8  # that are told one by one
 _WIDEST = 200  # of a reason or the name of a state dict
@@ -44,9 +44,11 @@ def summary(report: Report) -> Iterator[str]:
     facts = (
         f"{counts(report)} ({report.seconds:.2f} s).",
         f"{grouped(accepted)} accepted by the baseline." if accepted else "",
-        f"{plural(unaudited, 'file')} not audited." if unaudited else "",
     )
     yield " ".join(fact for fact in facts if fact)
+    if unaudited:
+        names = [line(clip(file.path, _WIDEST)) for file in report.not_audited]
+        yield f"{plural(unaudited, 'file')} not audited: {some(names)}."
     yield from _picked(report)
     yield not_looked_at(report)
 
@@ -64,6 +66,8 @@ def _picked(report: Report) -> Iterator[str]:
 def coverage(found: Coverage) -> str:
     """covers 98.2 % of the parameters of REF (124,123 of 126,000; 472.1 of 480.0 KiB), 148 of 150 tensors."""
     held, whole = size(found.nbytes), size(found.of_nbytes)
+    if not found.of_tensors:
+        return f"covers nothing of {line(found.reference)}, which has no tensors"
     unit = whole.rpartition(" ")[2]
     numbers = f"{grouped(found.parameters)} of {grouped(found.of_parameters)}"
     weights = f"{held.removesuffix(f' {unit}')} of {whole}"
