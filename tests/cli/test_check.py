@@ -213,3 +213,37 @@ def test_a_stream_without_box_characters() -> None:
     child = run(OUT, "--against", PARAMS, env={"PYTHONIOENCODING": "ascii"})
     assert (child.returncode, child.stderr) == (1, b"")
     assert child.stdout.isascii()
+
+
+def test_streams_that_are_closed_or_full_are_no_traceback() -> None:
+    shell = f"{sys.executable} -m ckptaudit check {PARAMS} "
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for closing, code in (("2>&-", 0), (">&-", 0), (">/dev/full", 3)):
+        done = subprocess.run(["sh", "-c", shell + closing], capture_output=True, timeout=60, env=env)
+        assert done.returncode == code, closing
+        assert b"Traceback" not in done.stderr + done.stdout
+
+
+def test_no_report_is_written_over_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(Path(PARAMS).read_bytes())
+    assert run(str(path), "--format", f"json={path}").returncode == 2
+    assert path.read_bytes() == Path(PARAMS).read_bytes()
+
+
+def test_one_format_on_stdout_and_every_file_that_can_be_written(tmp_path: Path) -> None:
+    assert run(PARAMS, "--format", "json", "--format", "text").returncode == 2
+    good = tmp_path / "good.json"
+    done = run(PARAMS, "--format", f"json={tmp_path}/gone/x", "--format", f"json={good}")
+    assert done.returncode == 3
+    assert json.loads(good.read_text())["exit_code"] == 0
+    assert b"1 file" in done.stdout
+
+
+def test_what_is_selected_is_not_ignored_by_the_settings(tmp_path: Path) -> None:
+    config = tmp_path / "pyproject.toml"
+    config.write_text('[tool.ckptaudit]\nignore = ["tied-weights"]\nlimits = {tensors = 1}\n')
+    asked = ["--config", str(config), "--select", "tied-weights", "--limit", "tensors=150000"]
+    done = run(str(ROOT / "fixtures" / "shared.pt"), *asked)
+    assert b"tied-weights" in done.stdout
+    assert done.returncode == 0
