@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ckptaudit.blueprint import Blueprint, Expected
-from ckptaudit.match.mapping import Mapped, renamed
+from ckptaudit.match.mapping import Mapped, refused, renamed
 from ckptaudit.match.renames import Ambiguity, Rename, held_by, search, tested
 from ckptaudit.match.shapes import Mismatch, explained
 from ckptaudit.model import Checkpoint, TensorMeta
@@ -33,7 +33,9 @@ class Match:
     memory is nowhere in the file are missing: `absent_ties` are the others, each with the key that is there.
     `tolerated` are missing keys that torch fills in. `diverged` are ties of the model that the file holds
     in different memory. `ambiguous` are keys that could each be several of the expected ones. `after` says
-    how many keys would be missing, unexpected and of another shape with `renames` applied.
+    how many keys would be missing, unexpected and of another shape with `renames` applied. `rows` are the
+    tensors of `own` by their names after mapping, `refused` what a mapping could not rename, each with the
+    name that another tensor has, and `unused` the mappings that met no key.
     """
 
     blueprint: Blueprint
@@ -49,18 +51,27 @@ class Match:
     ambiguous: tuple[Ambiguity, ...]
     after: tuple[int, int, int]
     fitting: tuple[str, ...] = field(repr=False)
+    rows: Mapping[str, TensorMeta] = field(repr=False)
+    refused: tuple[tuple[str, str], ...] = ()
     unused: tuple[str, ...] = ()
 
 
 def match(checkpoint: Checkpoint, own: Saved, blueprint: Blueprint, maps: Iterable[Mapped] = ()) -> Match:
     """Compare the state dict `own` of `checkpoint` with `blueprint`, its keys first renamed by `maps`."""
-    names, unused = renamed((*own.tensors, *own.other_keys), tuple(maps))
+    maps = tuple(maps)
+    names, unused = renamed((*own.tensors, *own.other_keys), maps)
     expected = blueprint.tensors
     outcome = _compare(own, names, blueprint)
     rows = outcome.rows
-    renames, ambiguous = search(
+    renames, left = search(
         {key: held_by(*expected[key]) for key in outcome.missing if key in expected},
         {key: held_by(rows[key].shape, rows[key].dtype) for key in outcome.unexpected if key in rows},
+        (
+            (key, held)
+            for key, row in rows.items()
+            if key in expected
+            for held in {held_by(*expected[key]), held_by(row.shape, row.dtype)}
+        ),
     )
     renames = tested(renames, names.values(), expected)
     wrong = {each.key for each in outcome.mismatched}
@@ -79,9 +90,11 @@ def match(checkpoint: Checkpoint, own: Saved, blueprint: Blueprint, maps: Iterab
         ),
         diverged=_diverged(checkpoint, blueprint, rows),
         renames=renames,
-        ambiguous=ambiguous,
+        ambiguous=left.ambiguous(renames),
         after=_after(own, names, blueprint, renames, outcome),
         fitting=tuple(key for key in rows if key in expected and key not in wrong),
+        rows=rows,
+        refused=refused(names, maps),
         unused=unused,
     )
 
@@ -123,12 +136,14 @@ def _absent(
     blueprint: Blueprint, rows: Mapping[str, TensorMeta]
 ) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Expected keys that the file has not: those to miss, and those whose tied memory is there."""
-    tied = {key: group for group in blueprint.ties for key in group}
+    there: dict[str, str | None] = {}
+    for group in blueprint.ties:
+        there.update(dict.fromkeys(group, next((key for key in group if key in rows), None)))
     missing, benign = [], []
     for key in blueprint.tensors:
         if key in rows:
             continue
-        present = next((other for other in tied.get(key, ()) if other in rows), None)
+        present = there.get(key)
         if present is None:
             missing.append(key)
         else:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -119,6 +119,13 @@ def renamed(keys: Collection[str], maps: Sequence[Mapped]) -> tuple[dict[str, st
         _settle(holders, key, new)
     names = {key: name for name, key in holders.items()}
     return {key: names[key] for key in keys}, tuple(str(mapped) for mapped in maps if mapped not in met)
+
+
+def refused(names: Mapping[str, str], maps: Sequence[Mapped]) -> tuple[tuple[str, str], ...]:
+    """The keys that `renamed` could not give the name that a mapping says, each with that name."""
+    finder = Finder(maps)
+    firsts = ((key, finder.first(key)) for key in (names if maps else ()))
+    return tuple((key, first[1]) for key, first in firsts if first is not None and names[key] != first[1])
 
 
 def _settle(holders: dict[str, str], key: str, name: str) -> None:

@@ -4,7 +4,8 @@ Every suggestion joins tensors of equal shape only and says how sure it is: "cer
 that torch itself puts around modules, or one prefix of all names, stands between them; "likely" where a
 prefix explains most, or a layer with these names, numbers and shapes is the only one of its kind on both
 sides; "guess" where numbers change, or shapes alone decide. What could be several things is listed as
-ambiguous and not guessed.
+ambiguous and not guessed; so is a block that changed its number among equal ones that keep theirs, for all
+of them could have been counted from another number.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Literal, NamedTuple
 from ckptaudit.match.mapping import NUMBER, Finder, Mapped, is_sayable, parse, renamed, starred
 
 Sure = Literal["certain", "likely", "guess"]
+_SURE: tuple[Sure, ...] = ("certain", "likely", "guess")
 
 # DataParallel and DistributedDataParallel, torch.compile, FSDP, checkpoint_wrapper, DeepSpeed.
 WRAPPERS = frozenset(
@@ -23,7 +25,7 @@ WRAPPERS = frozenset(
 )
 _SHOWN = 8  # candidates that are listed
 _PREFIX_PARTS = 4  # of a name: a hostile one of 30,000 parts has as many prefixes
-_TRIES = 4
+_TRIES = 6
 
 
 class Held(NamedTuple):
@@ -68,37 +70,68 @@ Cut = Callable[[str], tuple[str, str]]
 Pairs = list[tuple[str, str]]
 
 
-def search(expected: Facts, found: Facts) -> tuple[tuple[Rename, ...], tuple[Ambiguity, ...]]:
-    """Renames that explain missing keys `expected` by unexpected ones `found`; the longest names first."""
-    left = _Left(_sayable(expected), _sayable(found))
+def search(
+    expected: Facts, found: Facts, kept: Iterable[tuple[str, Held]] = ()
+) -> tuple[tuple[Rename, ...], Left]:
+    """Renames that explain missing keys `expected` by unexpected ones `found`, and what is left to explain.
+
+    The longest names come first. `kept` are the keys that both sides know, with what either side holds there.
+    """
+    left = Left(
+        _sayable(expected), _sayable(found), {(starred(key), starred(key), held) for key, held in kept}
+    )
     left.wrappers()
     left.prefixes()
     left.layers()
     left.families()
-    renames = sorted(left.renames, key=lambda each: -each.mapped.old.count("."))
-    return tuple(renames), left.ambiguous()
+    renames = sorted(_merged(left.renames), key=lambda each: -each.mapped.old.count("."))
+    return tuple(renames), left
+
+
+def _merged(renames: Iterable[Rename]) -> list[Rename]:
+    """One for each mapping, as sure as the least sure of those that it was found by."""
+    merged: dict[Mapped, Rename] = {}
+    for each in renames:
+        known = merged.get(each.mapped)
+        sure = each.sure if known is None else max(known.sure, each.sure, key=_SURE.index)
+        merged[each.mapped] = Rename(each.mapped, sure, (*(known.pairs if known else ()), *each.pairs))
+    return list(merged.values())
 
 
 def tested(renames: Iterable[Rename], keys: Collection[str], known: Container[str]) -> tuple[Rename, ...]:
     """The renames that do what they say where their mappings are given, in this order, for all of `keys`.
 
-    One that would catch keys too that are `known` as they are gives way to one for each of its keys.
+    One that would catch keys too that are `known` as they are gives way to those that say one part more of
+    the names, and these to one for each key.
     """
     whole = tuple(renames)
-    split: set[Mapped] = set()
+    finer: set[Mapped] = set()
+    exact: set[Mapped] = set()
     for _ in range(_TRIES):
         wrong = _failing(whole, keys, known)
         if not wrong:
             return whole
-        exact = [
-            Rename(Mapped(*pair), each.sure, (pair,))
-            for each in whole
-            if each.mapped in wrong - split
-            for pair in each.pairs
-        ]
-        split.update(each.mapped for each in exact)
-        whole = (*exact, *(each for each in whole if each.mapped not in wrong))
+        split: list[Rename] = []
+        for each in whole:
+            if each.mapped in wrong - exact:
+                parts = _single(each) if each.mapped in finer else _finer(each)
+                (exact if each.mapped in finer else finer).update(part.mapped for part in parts)
+                split += parts
+        whole = tuple(_merged([*split, *(each for each in whole if each.mapped not in wrong)]))
     return ()
+
+
+def _finer(whole: Rename) -> list[Rename]:
+    """The same keys by mappings that say one part more of each name, its numbers as `*`."""
+    moved: dict[Mapped, Pairs] = defaultdict(list)
+    for old, new in whole.pairs:
+        moved[_between(old, new, spare=1)].append((old, new))
+    return [Rename(mapped, whole.sure, tuple(pairs)) for mapped, pairs in moved.items()]
+
+
+def _single(whole: Rename) -> list[Rename]:
+    """One for each key."""
+    return [Rename(Mapped(*pair), whole.sure, (pair,)) for pair in whole.pairs]
 
 
 def _failing(renames: tuple[Rename, ...], keys: Collection[str], known: Container[str]) -> set[Mapped]:
@@ -126,12 +159,15 @@ def _sayable(facts: Facts) -> dict[str, Held]:
     return {key: held for key, held in facts.items() if is_sayable(key)}
 
 
-class _Left:
+class Left:
     """What is still to be explained, and what was explained so far."""
 
-    def __init__(self, expected: dict[str, Held], found: dict[str, Held]) -> None:
+    def __init__(
+        self, expected: dict[str, Held], found: dict[str, Held], kept: set[tuple[str, str, Held]]
+    ) -> None:
         self.expected = expected
         self.found = found
+        self.kept = kept
         self.renames: list[Rename] = []
 
     def wrappers(self) -> None:
@@ -187,18 +223,21 @@ class _Left:
         self._join(_layer(1), "guess", renumbered=True)
         self._join(lambda key: (key, ""), "guess")
 
-    def ambiguous(self) -> tuple[Ambiguity, ...]:
-        """What is left, and could be one or several of what is left."""
-        alike: dict[Signature, tuple[list[str], list[str]]] = {}
-        for place, side in enumerate((self.found, self.expected)):
+    def ambiguous(self, renames: Iterable[Rename] = ()) -> tuple[Ambiguity, ...]:
+        """What is left, is not moved by `renames` either, and could be one or several of what is left."""
+        finder = Finder([each.mapped for each in renames])
+        moved = {key: first[1] for key in self.found if (first := finder.first(key)) is not None}
+        reached = set(moved.values())
+        sides = (
+            {key: held for key, held in self.found.items() if key not in moved},
+            {key: held for key, held in self.expected.items() if key not in reached},
+        )
+        alike: dict[Signature, tuple[Groups, Groups]] = {}
+        for place, side in enumerate(sides):
             for name, members in _grouped(side, _layer(1)).items():
                 signature = frozenset((each.inside, *side[each.key]) for each in members)
-                alike.setdefault(signature, ([], []))[place].append(name)
-        return tuple(
-            Ambiguity(tuple(olds[:_SHOWN]), tuple(news[:_SHOWN]))
-            for olds, news in alike.values()
-            if olds and news
-        )
+                alike.setdefault(signature, ({}, {}))[place][name] = members
+        return tuple(_ambiguity(olds, news) for olds, news in alike.values() if olds and news)
 
     def _join(self, cut: Cut, sure: Sure, *, least: int = 1, renumbered: bool = False) -> None:
         """Join what is the only one of its kind on both sides; `least` is how many tensors it must hold."""
@@ -209,7 +248,12 @@ class _Left:
             if new is not None:
                 targets = {each[1:]: each.key for each in theirs[new]}
                 pairs = [(each.key, targets[each[1:]]) for each in ours[old]]
-                self._take(Mapped(*_trimmed(old, new)), sure, pairs)
+                if not (renumbered and self._could_be_shifted(pairs)):
+                    self._take(Mapped(*_trimmed(old, new)), sure, pairs)
+
+    def _could_be_shifted(self, pairs: Pairs) -> bool:
+        """Whether only numbers change, and others like it are there that keep theirs."""
+        return all((starred(old), starred(new), self.found[old]) in self.kept for old, new in pairs)
 
     def _alike(self, old: str, new: str) -> bool:
         held, wanted = self.found[old], self.expected[new]
@@ -218,19 +262,37 @@ class _Left:
     def _take(self, mapped: Mapped, sure: Sure, pairs: Pairs) -> None:
         self.renames.append(Rename(mapped, sure, tuple(pairs)))
         for old, new in pairs:
+            if NUMBER.findall(old) == NUMBER.findall(new):
+                self.kept.add((starred(old), starred(new), self.found[old]))
             del self.found[old], self.expected[new]
+
+
+def _ambiguity(olds: Groups, news: Groups) -> Ambiguity:
+    """Layers by their names with `*`; in full where that would be one name on both sides."""
+    if olds.keys() & news.keys():
+        found, expected = (
+            list(dict.fromkeys(_layer(1)(each.key)[0] for members in side.values() for each in members))
+            for side in (olds, news)
+        )
+    else:
+        found, expected = list(olds), list(news)
+    return Ambiguity(tuple(found[:_SHOWN]), tuple(expected[:_SHOWN]))
 
 
 def _unwrapped(key: str) -> str:
     return ".".join(part for part in key.split(".") if part not in WRAPPERS)
 
 
-def _between(old: str, new: str) -> Mapped:
-    """What to replace in front of `old` to get `new`: as little as does it, its numbers as `*`."""
+def _between(old: str, new: str, spare: int = 0) -> Mapped:
+    """What to replace in front of `old` to get `new`: as little as does it, its numbers as `*`.
+
+    `spare` is how many of the parts that both names have behind that are said too.
+    """
     olds, news = old.split("."), new.split(".")
     same = 0
     while same < min(len(olds), len(news)) and olds[-1 - same] == news[-1 - same]:
         same += 1
+    same = max(0, same - spare)
     head, tail = olds[: len(olds) - same], news[: len(news) - same]
     return Mapped(starred(".".join(head)), starred(".".join(tail)))
 

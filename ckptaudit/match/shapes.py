@@ -33,10 +33,14 @@ def explained(found: Iterable[Mismatch]) -> tuple[Mismatch, ...]:
     """The same with their causes.
 
     Weight and bias of one layer with more or fewer rows are a resized head; not where the same size has
-    changed inside of others too, which is another width throughout.
+    changed inside of others too, which is another width throughout. What is in one layer with a tensor of
+    another width follows it, and a vector follows any tensor where the same size has changed.
     """
     rows = [each._replace(cause=_cause(each.expected.shape, each.found.shape)) for each in found]
     inner = {pair for row in rows for pair in _inner(row)}
+    resized = [row for row in rows if row.cause == "resized"]
+    owners = {row.key.rpartition(".")[0] for row in resized}
+    wide = inner.union(*(row.sizes for row in resized))
     weights, biases = (
         {
             row.key.rpartition(".")[0]
@@ -45,7 +49,12 @@ def explained(found: Iterable[Mismatch]) -> tuple[Mismatch, ...]:
         }
         for dims in (range(2, 9), (1,))
     )
-    return tuple(row._replace(cause=_of_rows(row, inner, weights & biases)) for row in rows)
+    return tuple(
+        row._replace(
+            cause=_of_rows(row, wide if len(row.found.shape or ()) == 1 else inner, owners, weights & biases)
+        )
+        for row in rows
+    )
 
 
 def _inner(row: Mismatch) -> set[tuple[int, int]]:
@@ -55,12 +64,14 @@ def _inner(row: Mismatch) -> set[tuple[int, int]]:
     return {pair for pair in zip(expected[1:], found[1:], strict=True) if pair[0] != pair[1]}
 
 
-def _of_rows(row: Mismatch, inner: set[tuple[int, int]], layers: set[str]) -> Cause:
+def _of_rows(row: Mismatch, inner: set[tuple[int, int]], resized: set[str], heads: set[str]) -> Cause:
+    """The cause of a tensor, where `resized` and `heads` are the layers known to be that."""
+    owner = row.key.rpartition(".")[0]
     if row.cause != "rows":
         return row.cause
-    if row.sizes[0] in inner:
+    if row.sizes[0] in inner or owner in resized:
         return "resized"
-    return "head" if row.key.rpartition(".")[0] in layers else "rows"
+    return "head" if owner in heads else "rows"
 
 
 def _cause(expected: tuple[int, ...] | None, found: tuple[int, ...] | None) -> Cause:

@@ -36,8 +36,7 @@ def lost_on_save(own: Saved, match: Match | None = None) -> Iterator[Finding]:
     Register it: `register_buffer` for constants, `nn.ModuleList` and `nn.ParameterList` for lists.
     """
     if match is not None and match.blueprint.lost:
-        held = {key for key in match.own.tensors}
-        lost = {key: each for key, each in match.blueprint.lost.items() if key not in held}
+        lost = {key: each for key, each in match.blueprint.lost.items() if key not in match.rows}
         yield from _findings(lost, f"of {match.blueprint.name}", own_file=False)
     elif own.lost:
         yield from _findings(own.lost, "in this file", own_file=True)

@@ -22,6 +22,7 @@ def renamed_keys(match: Match) -> Iterator[Finding]:
     is: *certain* where only a wrapper or one prefix of all names stands between them, *likely* where a
     prefix explains most of its keys, or a layer is the only one of its kind on both sides, *guess* where
     numbers in names change or shapes alone decide. What could be several things is listed and not guessed.
+    The fix has no guesses.
 
     ## Why it matters
     It is the commonest reason for missing and unexpected keys, and the easiest to mend.
@@ -65,10 +66,11 @@ def renamed_keys(match: Match) -> Iterator[Finding]:
 
 
 def _fix(match: Match) -> str | None:
-    """The mappings to paste; None where that would be more than a command line takes."""
-    if len(match.renames) > _PASTED:
+    """The mappings to paste, but for guesses; None where that would be more than a command line takes."""
+    sure = [str(each.mapped) for each in match.renames if each.sure != "guess"]
+    if len(sure) > _PASTED:
         return None
-    return " ".join(filter(None, (option("--map", str(each.mapped)) for each in match.renames))) or None
+    return " ".join(filter(None, (option("--map", mapped) for mapped in sure))) or None
 
 
 def _told(each: Rename) -> str:
@@ -81,8 +83,7 @@ def _told(each: Rename) -> str:
 
 def _verified(match: Match) -> str:
     missing, unexpected, mismatched = match.after
+    it = "With it, guesses included," if any(each.sure == "guess" for each in match.renames) else "With it"
     if not (missing or unexpected or mismatched):
-        return "With it nothing is missing, unexpected or of another shape"
-    return (
-        f"With it {missing:,} missing, {unexpected:,} unexpected and {mismatched:,} of another shape are left"
-    )
+        return f"{it} nothing is missing, unexpected or of another shape"
+    return f"{it} {missing:,} missing, {unexpected:,} unexpected and {mismatched:,} of another shape are left"

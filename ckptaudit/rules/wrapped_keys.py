@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from ckptaudit.audit import Finding, rule, warning
+from ckptaudit.match.mapping import starred
 from ckptaudit.match.renames import WRAPPERS
 from ckptaudit.model import Checkpoint
-from ckptaudit.summary import Held
+from ckptaudit.summary import Held, roles
 from ckptaudit.text import option, plural, some
 
 _LEVELS = 64  # of a name: a hostile one of 30,000 dots has as many
@@ -33,18 +35,15 @@ def wrapped_keys(checkpoint: Checkpoint, held: Held) -> Iterator[Finding]:
     ## What to do
     Save `model.module.state_dict()`, or take the names out on loading: the `fix` can be given to `--map`.
     """
+    known = roles(checkpoint)
     for root, rows in held.items():
-        role = next((each.role for each in checkpoint.state_dicts if each.root == root), None)
-        if role not in ("model", "ema"):
-            continue
         keys = [row.key for row in rows]
-        if "n_averaged" not in keys:
+        if known.get(root) in ("model", "ema") and "n_averaged" not in keys:
             yield from _findings(keys)
 
 
 def _findings(keys: list[str]) -> Iterator[Finding]:
-    for path in _wrappers(keys):
-        inside = [key for key in keys if key.startswith(f"{path}.")]
+    for path, inside in _wrapped(keys).items():
         above, _, name = path.rpartition(".")
         told = f"all {len(keys):,} keys" if len(inside) == len(keys) else plural(len(inside), "key")
         begin = "begins" if told == "1 key" else "begin"
@@ -56,8 +55,30 @@ def _findings(keys: list[str]) -> Iterator[Finding]:
         )
 
 
+def _wrapped(keys: list[str]) -> dict[str, list[str]]:
+    """What is inside of each wrapper; blocks that are each wrapped are one, with `*` for their numbers."""
+    paths = _wrappers(keys)
+    alike = Counter(map(starred, paths))
+    names = {path: starred(path) if alike[starred(path)] > 1 else path for path in paths}
+    found: dict[str, list[str]] = {name: [] for name in names.values()}
+    for key in keys:
+        for name in {names[path] for path in _paths(key) if path in names}:
+            found[name].append(key)
+    return found
+
+
+def _paths(key: str) -> Iterator[str]:
+    """What a key is inside of: a, a.b and a.b.c of a.b.c.weight, outermost first."""
+    at = key.find(".")
+    for _ in range(_LEVELS):
+        if at < 0:
+            return
+        yield key[:at]
+        at = key.find(".", at + 1)
+
+
 def _wrappers(keys: Iterable[str]) -> list[str]:
-    """The paths of wrappers, outermost first; blocks that are each wrapped count as one, under `*`."""
+    """The paths of wrappers, outermost first."""
     children: dict[str, set[str]] = {}
     for key in keys:
         parts = key.split(".", _LEVELS)

@@ -13,6 +13,7 @@ from ckptaudit.blueprint import Blueprint, Expected
 from ckptaudit.match import Match, match
 from ckptaudit.match.mapping import parse
 from ckptaudit.match.renames import Held, search
+from ckptaudit.rules.renamed_keys import renamed_keys
 from ckptaudit.saved import saved
 from tests.handmade import GPT2, MLP, Keys, checkpoint
 
@@ -171,6 +172,51 @@ def test_ambiguous_ones_are_listed_and_not_guessed(
     told = compare(dict.fromkeys(found.split(), (4, 4)), dict.fromkeys(wanted.split(), (4, 4)))
     assert told.renames == ()
     assert [(" ".join(each.found), " ".join(each.expected)) for each in told.ambiguous] == [ambiguous]
+
+
+@pytest.mark.parametrize("parts", ["w", "attn.w attn.b mlp.w"])
+def test_equal_blocks_counted_from_one_are_not_rotated(parts: str) -> None:
+    found, wanted = (
+        {f"layers.{i}.{part}": (len(part), 3) for i in range(first, first + 4) for part in parts.split()}
+        for first in (1, 0)
+    )
+    told = compare(found, wanted)
+    assert told.renames == ()
+    assert {name for each in told.ambiguous for name in each.found} == {
+        f"layers.4.{part}".rpartition(".")[0] for part in parts.split()
+    }
+
+
+def test_equal_blocks_behind_a_prefix_are_not_rotated() -> None:
+    found, wanted = (
+        {f"{prefix}layers.{i}.w": (2, 3) for i in range(first, first + 4)}
+        for prefix, first in (("model.", 1), ("", 0))
+    )
+    told = compare(found, wanted)
+    assert [str(each.mapped) for each in told.renames] == ["model="]
+    assert told.after == (1, 1, 0)
+
+
+def test_a_layer_of_another_shape_than_those_that_stay_is_guessed() -> None:
+    told = compare({"net.0.w": (5, 4), "net.3.w": (3, 5)}, {"net.0.w": (5, 4), "net.2.w": (3, 5)})
+    assert [(str(each.mapped), each.sure) for each in told.renames] == [("net.3=net.2", "guess")]
+    assert all(finding.fix is None for finding in renamed_keys.check(match=told))
+
+
+def test_one_mapping_is_told_once_and_what_it_moves_is_not_undecided() -> None:
+    blocks = {f"{i}.{name}.w": (2, i + 1) for i in range(3) for name in "ab"}
+    told = compare(blocks, {f"h.{key}": size for key, size in blocks.items()} | {"0.c.w": (9,)})
+    assert len({each.mapped for each in told.renames}) == len(told.renames)
+    headed = compare({"module.a.w": (2,), "module.b.w": (3,), "module.c.w": (4,)},
+                     {"a.w": (2,), "b.w": (3,), "c.w": (5,), "d.w": (4,)})  # fmt: skip
+    assert headed.ambiguous == ()
+
+
+def test_blocks_are_moved_by_one_mapping_where_a_prefix_would_move_too_much() -> None:
+    keys: Keys = {f"{i}.{name}": (i + 1, 3) for i in range(12) for name in ("w", "b")}
+    told = compare({**keys, "wte.w": (9, 3)}, {f"h.{key}": keys[key] for key in keys} | {"wte.w": (9, 3)})
+    assert [str(each.mapped) for each in told.renames] == ["*=h.*"]
+    assert told.after == (0, 0, 0)
 
 
 def test_two_prefixes_that_explain_as_much_are_both_seen() -> None:

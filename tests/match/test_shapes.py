@@ -56,6 +56,8 @@ def test_one_tensor(wanted: Shape, held: Shape, cause: str) -> None:
             },
             ["resized", "resized", "resized"],
         ),
+        # What comes out of the layer has no inner size of its own: its bias follows its weight.
+        ({"c_attn.weight": ((144, 48), (192, 64)), "c_attn.bias": ((144,), (192,))}, ["resized", "resized"]),
     ],
 )
 def test_layers(rows: dict[str, tuple[Shape, Shape]], told: list[str]) -> None:

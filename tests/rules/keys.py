@@ -42,6 +42,12 @@ def _tie(values: bytes) -> Callable[[Path], Path]:
     return build
 
 
+def _tied_and_longer(folder: Path) -> Path:
+    rows = a.items(a.text("in.weight"), a.tensor(), a.text("out.weight"), a.tensor())
+    saved(rows)(folder).rename(folder / REFERENCE)
+    return _written({"in.weight": (6,), "out.weight": (6,)})(folder)
+
+
 def _in_half(folder: Path) -> Path:
     _written({"weight": (4,)})(folder).rename(folder / REFERENCE)
     return saved(a.items(a.text("weight"), a.tensor(a.storage("0", 4, "HalfStorage"))), [2])(folder)
@@ -111,6 +117,24 @@ CASES: tuple[Case, ...] = (
     bad(
         "unexpected-keys",
         "error",
+        "two keys mapped onto one",
+        _against({"wte.w": (4, 2), "wpe.w": (4, 2)}, {"wte.w": (4, 2), "wpe.w": (4, 2)}),
+        "two tensors under one name: wte.w as wpe.w",
+        against=REFERENCE,
+        map=["wte=wpe"],
+    ),
+    bad(
+        "unexpected-keys",
+        "error",
+        "the shape of a key by its new name",
+        _against({"a.w": (4, 2), "b.w": (3,)}, {"b.w": (3,)}),
+        "a.x [4, 2]",
+        against=REFERENCE,
+        map=["a.w=a.x"],
+    ),
+    bad(
+        "unexpected-keys",
+        "note",
         "a mapping that fits nothing",
         fixture("mlp.params"),
         "foo=bar",
@@ -147,7 +171,15 @@ CASES: tuple[Case, ...] = (
         "error",
         "rows appended",
         _against({"e.weight": (12, 4)}, {"e.weight": (10, 4)}),
-        "2 rows more",
+        "2 rows more than expected (appended?)",
+        against=REFERENCE,
+    ),
+    bad(
+        "shape-mismatch",
+        "error",
+        "tied keys are one tensor",
+        _tied_and_longer,
+        "in.weight [6] for [4], out.weight [6] for [4]: 6 elements instead of 4",
         against=REFERENCE,
     ),
     bad(
