@@ -30,7 +30,11 @@ from ckptaudit.readers.wording import few
 
 FORMAT = "torchscript"
 _CONSTANTS = ("CONSTANTS",)
-_FILE_OPERATION = re.compile(rb"\b(?:torch|aten)\.(?:save|from_file)\(")
+# The lexer of TorchScript lets blanks, comments and continued lines stand between any two tokens.
+_GAP = rb"(?:\s|\\\r?\n|#[^\n]*\n)*+"
+_FILE_OPERATION = re.compile(
+    rb"\b(?:torch|aten)" + _GAP + rb"\." + _GAP + rb"(?:save|from_file)" + _GAP + rb"\("
+)
 # Pickles that torch itself puts beside the module: inputs of a trace, and the lite interpreter's own.
 _SIDE_PICKLES = ("traced_inputs", "bytecode", "mobile_debug_handles")
 # Classes that torch registers in C++, by namespace: no code of the archive defines them.

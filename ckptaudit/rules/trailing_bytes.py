@@ -25,4 +25,5 @@ def trailing_bytes(checkpoint: Checkpoint) -> Iterator[Finding]:
     ## What to do
     Save the checkpoint again: the bytes are then gone.
     """
-    yield from told(checkpoint, "trailing-bytes", Severity.WARNING)
+    refused = checkpoint.format == "safetensors"
+    yield from told(checkpoint, "trailing-bytes", Severity.ERROR if refused else Severity.WARNING)

@@ -12,6 +12,7 @@ from tests.hostile.case import Case
 
 HELPERS = """
 import subprocess
+from itertools import starmap
 from subprocess import Popen
 
 def function(*given):
@@ -23,6 +24,10 @@ def function(*given):
 
 class Thing:
     run = staticmethod(function)
+
+class Restored:
+    def __setstate__(self, marker):
+        function(marker)
 
 class Runner:
     def __init__(self, marker):
@@ -51,6 +56,10 @@ def _set(target: bytes, **attributes: bytes) -> bytes:
 def _slots(target: bytes, **attributes: bytes) -> bytes:
     pairs = (a.text(name) + value for name, value in attributes.items())
     return target + a.row(a.NONE, a.items(*pairs)) + a.BUILD
+
+
+def _made_dict() -> bytes:
+    return a.name("collections", "OrderedDict") + a.EMPTY_TUPLE + a.NEWOBJ
 
 
 def _class(marker: str) -> bytes:
@@ -184,6 +193,34 @@ _GADGETS: dict[str, tuple[Payload, tuple[str, ...]]] = {
         ("torchvision.models.resnet.ResNet()",)),
     "a library with a text": (
         lambda m: a.call(a.name("sympy", "sympify"), a.text(f"open({m!r}, 'w')")), ("sympy.sympify",)),
+    "a text to somebody's __setstate__": (
+        lambda m: a.name("someone.elses", "Restored") + a.EMPTY_TUPLE + a.NEWOBJ + a.text(m) + a.BUILD,
+        ("someone.elses.Restored",)),
+    "a list of what calls": (
+        lambda m: a.call(a.name("builtins", "list"), a.name("someone.elses", "starmap")
+                         + a.row(_F, a.call(a.name("builtins", "list"), a.row(a.row(a.text(m))))) + a.NEWOBJ),
+        ("someone.elses.starmap", *_SOMEONE)),
+    "a method of an element": (
+        lambda m: a.call(
+            a.name("numpy", "sqrt"), a.EMPTY_LIST + _set(_made_dict(), sqrt=_loaded(m)) + a.APPEND),
+        ("numpy.sqrt()",)),
+    "items set after the state": (
+        lambda m: _set(a.name("someone.elses", "Thing") + a.EMPTY_TUPLE + a.NEWOBJ, append=_F)
+        + a.text(m) + a.APPEND,
+        _SOMEONE),
+    "a class by way of another module": (
+        lambda m: a.name("torch.utils.data.dataloader", "_IterDataPipeSerializationWrapper")
+        + a.EMPTY_TUPLE + a.NEWOBJ + a.text(m) + a.BUILD,
+        ("torch.utils.data.dataloader._IterDataPipeSerializationWrapper",)),
+    "a class of a family, called by a function": (
+        lambda m: a.call(a.name("torch.utils.checkpoint", "checkpoint"),
+                         a.name("torchvision.models.resnet", "ResNet"), _loaded(m), a.EMPTY_LIST),
+        ("torchvision.models.resnet.ResNet()",)),
+    "a store that is a file": (
+        lambda m: a.call(a.name("torch.distributed", "FileStore"), a.text("executed")),
+        ("torch.distributed.FileStore",)),
+    "a program of the standard library": (
+        lambda m: a.name("test.autotest", "Foo"), ("test.autotest.Foo",)),
     "the file's own graph": (
         lambda m: a.call(a.name("torch.fx.graph_module", "reduce_graph_module"), a.items(), a.text("")),
         ("torch.fx.graph_module.reduce_graph_module",)),
@@ -195,6 +232,10 @@ CASES = tuple(
 )
 # Those that only run with a library that the tests do without, or under torch.
 UNPROVEN = (
+    "a class by way of another module",
+    "a class of a family, called by a function",
+    "a store that is a file",
+    "a program of the standard library",
     "a mapping of attributes",
     "a class of torch with arguments",
     "attrgetter by torch",

@@ -266,3 +266,22 @@ def test_what_the_libraries_make_is_known(made: str, protocol: int, tmp_path: Pa
         unknown |= {(found.module, found.name) for found in read(tmp_path / "file.pt").globals
                     if verdict(found.module, found.name) == "unknown"}  # fmt: skip
     assert unknown - {("tests.hostile.objects", "collate")} == set()
+
+
+def test_no_family_lets_in_what_is_defined_elsewhere() -> None:
+    """A module of a family imports classes too; under its own name for them they are none of the family."""
+    torch = pytest.importorskip("torch")
+    from ckptaudit.readers.pickle.policy import in_family
+
+    wrong = []
+    for module in ("torch.utils.data.dataloader", "torch.ao.quantization.fx.graph_module"):
+        importlib.import_module(module)
+    loaded = [name for name in list(sys.modules) if name.startswith("torch.")]
+    assert torch.__name__ in sys.modules
+    assert len(loaded) > 500
+    for module in loaded:
+        for name, value in list(vars(sys.modules[module]).items()):
+            if isinstance(value, type) and in_family(module, name):
+                home = verdict(value.__module__, value.__qualname__)
+                wrong += [f"{module}.{name}"] if home == "dangerous" else []
+    assert wrong == []

@@ -231,9 +231,7 @@ CASES: tuple[Case, ...] = (
     bad("unsafe-member-name", "error", "absolute", _pt(_STATE, Entry("/etc/x", b"x")), "/etc/x"),
     good("unsafe-member-name", "dots within a name", _pt(_STATE, Entry("a/v1..2/x", b"x"))),
     bad("trailing-bytes", "warning", "after a zip", raw(torch_zip_bytes(_GOOD) + b"junk"), "4 bytes"),
-    bad(
-        "trailing-bytes", "warning", "after safetensors", raw(safetensors_bytes(_SAFE, bytes(20))), "4 bytes"
-    ),
+    bad("trailing-bytes", "error", "after safetensors", raw(safetensors_bytes(_SAFE, bytes(20))), "4 bytes"),
     good("trailing-bytes", "a zip to its end", raw(torch_zip_bytes(_GOOD))),
     bad("code-in-expression", "error", "a size that is code", _exported("__import__('os')"), "__import__"),
     good("code-in-expression", "a size that is arithmetic", _exported("2*s0 + 1")),
@@ -243,6 +241,13 @@ CASES: tuple[Case, ...] = (
         "saves a tensor",
         _script(code="  def forward(self, x):\n    torch.save(x, 'y')\n"),
         "torch.save",
+    ),
+    bad(
+        "code-opens-files",
+        "error",
+        "saves a tensor, spelt with blanks and comments",
+        _script(code="  def forward(self, x):\n    ops . aten\t. save # x\n (x, 'y')\n"),
+        "aten",
     ),
     good("code-opens-files", "computes", _script(code="  def forward(self, x):\n    return torch.relu(x)\n")),
     bad(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ckptaudit.readers.pickle.policy import is_active, is_class_name
+from ckptaudit.readers.pickle.policy import in_family, is_active, is_class_name
 from ckptaudit.readers.pickle.symbols import Call, Global
 
 _SCALARS = (type(None), bool, int, float)
@@ -19,18 +19,26 @@ _CYTHON = "__pyx_unpickle_"  # how Cython's classes are made: `__pyx_unpickle_Na
 
 def makes_instance(call: Call) -> bool:
     """Whether the call only makes a plain instance of a class."""
-    if call.how in ("newobj", "newobj_ex"):
-        return True
     name = _called_name(call.func)
+    if call.how in ("newobj", "newobj_ex"):
+        return not is_active(name) and (is_class_name(name) or not call.args)
     if name.startswith(_CYTHON):
         return True
     return (
         name != ""
         and is_class_name(name)
         and not is_active(name)
+        and not _is_of_a_library(call.func)
         and type(call.args) is tuple
         and all(_is_plain(part) for part in call.args)
     )
+
+
+def _is_of_a_library(func: Any) -> bool:
+    # What torch and numpy define is all there wherever the file is loaded: FileStore("x") makes a file.
+    if type(func) is not Global or in_family(func.module, func.name):
+        return False
+    return func.module.partition(".")[0] in ("torch", "numpy")
 
 
 def is_getattr(call: Call) -> bool:
@@ -54,7 +62,9 @@ def _is_plain(value: Any) -> bool:
 
 
 def _is_plain_scalar(value: Any) -> bool:
-    # A name, a version or a date; what could be a command or code is none.
-    if type(value) is str:
-        return _WORD.fullmatch(value) is not None
-    return type(value) in _SCALARS
+    return is_word(value) if type(value) is str else type(value) in _SCALARS
+
+
+def is_word(text: str) -> bool:
+    """Whether it is a name, a version or a date; what could be a command or code is none."""
+    return _WORD.fullmatch(text) is not None

@@ -32,6 +32,7 @@ _NUMPY_FUNCTIONS = (
     " power prod rint round sign sin sinh sqrt square stack std subtract sum tan tanh true_divide var where"
     " zeros"
 )
+NUMPY_FUNCTIONS: Final = _words(_NUMPY_FUNCTIONS)
 _PL_MODULES = ("pytorch_lightning", "lightning", "lightning.pytorch")
 _ATTRIBUTE_DICTS = {
     f"{package}.{module}": "AttributeDict"

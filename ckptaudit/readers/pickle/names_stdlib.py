@@ -170,7 +170,7 @@ INERT_STDLIB: Final[dict[str, str]] = {
     "typing": "AbstractSet Any AnyStr AsyncIterable AsyncIterator Awaitable ChainMap ClassVar Collection"
     " Container Coroutine Counter DefaultDict Deque Dict Final FrozenSet Generic List Literal NoReturn"
     " Optional OrderedDict Protocol Self SupportsAbs SupportsFloat SupportsIndex SupportsInt Text Tuple Type"
-    " TypeVar Union _GenericAlias _LiteralGenericAlias _SpecialForm _UnionGenericAlias " + _ABSTRACT,
+    " TypeVar Union _LiteralGenericAlias _SpecialForm _UnionGenericAlias " + _ABSTRACT,
     "uuid": "SafeUUID UUID",
     "zoneinfo": "ZoneInfo ZoneInfo._unpickle",
 }

@@ -170,7 +170,8 @@ FAMILIES_TORCH: Final = (
     "torch.cuda.amp", "torch.distributed._shard.metadata",
     "torch.distributed._shard.sharding_plan", "torch.distributed._shard.sharded_tensor",
     "torch.distributed._shard.sharding_spec", "torch.distributed._tensor", "torch.distributed.fsdp",
-    "torch.distributed.optim", "torch.distributed.tensor", "torch.distributions", "torch.legacy",
+    "torch.distributed._mesh_layout", "torch.distributed.optim", "torch.distributed.tensor",
+    "torch.distributions", "torch.legacy",
     "torch.masked", "torch.nested._internal", "torch.nn", "torch.optim", "torch.profiler.profiler",
     "torch.quantization", "torch.sparse", "torch.utils._pytree", "torch.utils.data",
 )  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
 from typing import Final, Literal
 
+from ckptaudit.readers.pickle.names_foreign import FOREIGN
 from ckptaudit.readers.pickle.names_others import (
     ACTIVE,
     DANGEROUS_MODULES,
@@ -18,6 +19,7 @@ from ckptaudit.readers.pickle.names_others import (
     DANGEROUS_PACKAGES,
     FAMILIES_OTHERS,
     INERT_OTHERS,
+    NUMPY_FUNCTIONS,
     TELLING,
 )
 from ckptaudit.readers.pickle.names_stdlib import INERT_STDLIB, SHADOWED, STDLIB
@@ -86,6 +88,13 @@ LIVE: Final = frozenset(
     {("builtins", "getattr"), ("logging", "getLogger")}
     | {("torch.nn.backends.thnn", "_get_thnn_function_backend")}
 )
+# How classes are called that make other classes, open files, or listen, as soon as they are made.
+_ACTIVE_ENDS: Final = ("Meta", "Store", "Server", "FileHandler", "FileLock", "TemporaryFile", "Manager")
+# Known functions of other modules that pickles keep, and never call: to compute belongs to no checkpoint.
+_COMPUTE: Final = frozenset({"numpy", "torch", "torch.functional", "torch.nn.functional", "torch.nn.init"})
+_CALLED: Final = frozenset({"dtype", "device", "set_rng_state", "_reconstruct", "scalar"})
+# Builtins that look into what they are given, and so call its methods.
+_LOOKING: Final = frozenset({"str", "list", "tuple", "dict", "bytes", "sum", "any", "all", "len", "repr"})
 # Methods that lazy modules keep as hooks, and schedulers as functions.
 _METHODS: Final = frozenset(
     {"_infer_parameters", "_lazy_load_hook", "_triangular_scale_fn", "_triangular2_scale_fn"}
@@ -128,9 +137,24 @@ def role(module: str, name: str) -> Role:
         return "rebuild"
     if key in _INSTANTIATE:
         return "class"
-    if key in _RUN:
+    if key in _RUN or (module == "builtins" and name in _LOOKING):
         return "run"
     return "keep" if key in _KEEP else ""
+
+
+def only_kept(module: str, name: str) -> bool:
+    """Whether it is a function that honest pickles keep as a value and never call."""
+    owner, dot, leaf = name.partition(".")
+    if dot:
+        return module == "torch._C" and owner in OPERATIONS and leaf.islower()
+    return module in COMPUTING or (module in _COMPUTE and name.islower() and _is_function(module, name))
+
+
+def _is_function(module: str, name: str) -> bool:
+    # Scalar types of numpy and dtypes of torch are written in lower case too; pickles do call some of them.
+    if module == "numpy":
+        return name in NUMPY_FUNCTIONS
+    return name in KNOWN.get(module, ()) and name not in WEIGHTS_ONLY.get(module, ()) and name not in _CALLED
 
 
 def calls_back(module: str, name: str) -> bool:
@@ -151,6 +175,8 @@ def verdict(module: str, name: str) -> Verdict:
         return "known"
     if parts[0] == "torch" and len(parts) == 2 and module.startswith("torch."):
         return verdict(*parts)  # most modules of torch import it, and pickles find its values there
+    if "__main__" in module.split(".")[1:]:
+        return "dangerous"  # a program, which importing it runs
     if name.endswith("()") or "?" in parts or any(_is_dunder(part) for part in parts):
         return "dangerous"
     top = module.partition(".")[0]
@@ -158,6 +184,8 @@ def verdict(module: str, name: str) -> Verdict:
         return "dangerous"  # an attribute of what is known may be anything: a method, a module it imports
     if top in STDLIB:
         return "unknown" if _is_users_own(module, parts) else "dangerous"
+    if top == "torch" and name in FOREIGN:
+        return "dangerous"  # by a way around the module that defines it, which no pickler takes
     if _is_dangerous(module, name, top) or not TELLING.isdisjoint(parts):
         return "dangerous"
     if top in _LIBRARIES and (module in _LIBRARIES or not is_class_name(name)):
@@ -172,6 +200,7 @@ def in_family(module: str, name: str) -> bool:
         dotted.startswith(_FAMILIES)
         and is_class_name(name)
         and name.isidentifier()
+        and name not in FOREIGN
         and not is_active(name)
         and name not in KNOWN.get(module, ())
         and not dotted.startswith(_DANGEROUS)
@@ -186,7 +215,7 @@ def is_class_name(name: str) -> bool:
 def is_active(name: str) -> bool:
     """Whether a class of that name may do something as soon as it is made from text or numbers."""
     last = name.rpartition(".")[2]
-    return last in ACTIVE or last in TELLING
+    return last in ACTIVE or last in TELLING or (last.endswith(_ACTIVE_ENDS) and last != "TensorMeta")
 
 
 def python3_name(module: str, name: str) -> tuple[str, str]:
@@ -212,6 +241,10 @@ def _is_known_attribute(module: str, parts: list[str]) -> bool:
     return False
 
 
+# What CPython's own package `test` has besides test_*.py; importing some of it runs every test there is.
+_OF_TEST: Final = ("__main__", "autotest", "libregrtest", "regrtest", "support", "test_", "_test")
+
+
 def _is_dunder(part: str) -> bool:
     return part.startswith("__") and part.endswith("__") and len(part) > 4
 
@@ -223,6 +256,8 @@ def _is_users_own(module: str, parts: list[str]) -> bool:
         return False
     if below and top != "test":
         return True  # the library's is no package
+    if below.startswith(_OF_TEST):
+        return False
     return is_class_name(parts[0]) and (bool(below) or parts[0] not in SHADOWED[top])
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ckptaudit.readers.pickle.instances import is_getattr, makes_instance
+from ckptaudit.readers.pickle.instances import is_getattr, is_word, makes_instance
 from ckptaudit.readers.pickle.policy import MAKERS, is_class_name, verdict
 from ckptaudit.readers.pickle.symbols import Call, Global
 
@@ -37,20 +37,24 @@ def mark_uses(
     """Mark what is called without a call of its own, and what only makes plain objects.
 
     `planted` is what the pickle puts into classes and functions themselves. Answers with the names that
-    hand out others and are kept for something else to call.
+    hand out others and are kept for something else to call, and those known as long as they are not called.
     """
+    names = list(names)
     judged = [(found, verdict(found.module, found.name)) for found in names]
     sensitive = {found for found, rank in judged if found.hands_out or rank == "dangerous"}
-    uses = _Uses({found for found, rank in judged if rank == "unknown"})
+    unknown = {found for found, rank in judged if rank == "unknown"}
+    made_only = {found for found in names if found.made_only}
+    uses = _Uses(unknown | made_only)
     if uses.unknown or any((found.module, found.name) in MAKERS for found in sensitive):
         for call in calls:
             uses.look_at(call)
         uses.run(planted)
-        uses.settle()
+        uses.settle(unknown)
     kept = _values([*roots, *planted, *calls], sensitive) if sensitive else sensitive
     for found in kept:
         found.called = True
-    return [found for found in {*kept, *uses.escaped} if found.hands_out]
+    handing = [found for found in {*kept, *uses.escaped} if found.hands_out]
+    return [*handing, *(found for found in made_only if found in uses.ran)]
 
 
 class _Uses:
@@ -60,7 +64,7 @@ class _Uses:
         self.unknown = unknown
         self.escaped: set[Global] = set()  # makers of getters whose result is bound to be called
         self._made: set[Global] = set()
-        self._ran: set[Global] = set()
+        self.ran: set[Global] = set()  # what is called with who knows what
         self._seen: dict[bool, set[int]] = {True: set(), False: set()}
 
     def look_at(self, call: Call) -> None:
@@ -68,15 +72,17 @@ class _Uses:
         func, args = call.func, call.args
         if type(func) is Global:
             if func in self.unknown:
-                if func not in self._ran:
-                    (self._made if makes_instance(call) else self._ran).add(func)
+                if func not in self.ran:
+                    (self._made if makes_instance(call) and _is_filled(call) else self.ran).add(func)
             elif func.role and type(args) is tuple:
                 self._given(func.role, args)
         if call.state is not None:
             self._hooks(call.state)
         if call.pairs is not None or call.kwargs is not None:
             self._hooks((call.pairs, call.kwargs))  # mappings that hand out their items as attributes
-        if args and type(args) is tuple and call.how not in ("newobj", "newobj_ex"):
+        if args and call.how in ("newobj", "newobj_ex"):
+            self._walk([args, call.kwargs], classes=False)
+        elif args and type(args) is tuple:
             for part in args:
                 if type(part) is Call and part.state is not None:
                     self._attributes(call, part.state)
@@ -86,11 +92,11 @@ class _Uses:
         if changed and is_getattr(call):
             call.called = call.ran = True  # what was fetched is changed in place
 
-    def settle(self) -> None:
-        """Mark the names with what was found."""
-        for found in self.unknown:
-            found.called = found.called or found in self._ran or found in self._made
-            found.instance = found in self._made and found not in self._ran
+    def settle(self, names: Iterable[Global]) -> None:
+        """Mark `names` with what was found."""
+        for found in names:
+            found.called = found.called or found in self.ran or found in self._made
+            found.instance = found in self._made and found not in self.ran
 
     def run(self, values: Iterable[Any]) -> None:
         """Count every name in `values` as called, and each fetched attribute."""
@@ -141,10 +147,10 @@ class _Uses:
             value = todo.pop()
             if type(value) is Global:
                 if value in self.unknown and (classes or not is_class_name(value.name)):
-                    self._ran.add(value)
+                    self.ran.add(value)
             elif type(value) in _HOLDERS and id(value) not in seen:
                 if len(seen) > _MOST:
-                    self._ran |= self.unknown
+                    self.ran |= self.unknown
                     return
                 seen.add(id(value))
                 if type(value) is Call:
@@ -156,6 +162,11 @@ class _Uses:
             call.called = call.ran = True
         elif type(call.func) is Global and (call.func.module, call.func.name) in MAKERS:
             self.escaped.add(call.func)
+
+
+def _is_filled(call: Call) -> bool:
+    """Whether its state is attributes or plain values: a text for `__setstate__` can be a command."""
+    return all(type(state) is not str or is_word(state) for state in call.state or ())
 
 
 def _is_module(states: list[Any]) -> bool:

@@ -7,7 +7,16 @@ from typing import Any
 
 from ckptaudit.limits import Limits
 from ckptaudit.readers.pickle.instances import makes_instance
-from ckptaudit.readers.pickle.policy import GETTERS, LIVE, calls_back, in_family, python3_name, role, verdict
+from ckptaudit.readers.pickle.policy import (
+    GETTERS,
+    LIVE,
+    calls_back,
+    in_family,
+    only_kept,
+    python3_name,
+    role,
+    verdict,
+)
 from ckptaudit.readers.pickle.symbols import Call, Global, How, PickleError, Use
 
 _PLAIN = (str, int, bytes, type(None), float, bool)  # keys that are hashed by their own value
@@ -97,10 +106,16 @@ class State:
             found = self.names[module, name] = Global(module, name, start, self.pos - start)
             found.hands_out = (module, name) in GETTERS
             found.calls_back = calls_back(module, name)
-            found.made_only = in_family(module, name)
+            found.made_only = in_family(module, name) or only_kept(module, name)
             found.role = role(module, name)
             found.live = (module, name) in LIVE
-            self.sensitive = self.sensitive or found.hands_out or verdict(module, name) != "known"
+            self.sensitive = (
+                self.sensitive
+                or found.hands_out
+                or found.made_only
+                or found.role == "run"
+                or verdict(module, name) != "known"
+            )
             if len(self.names) > self.limits.globals:
                 raise PickleError(f"more than {self.limits.globals:,} names", limit="globals")
         self.stack.append(found)
@@ -165,6 +180,7 @@ class State:
                 target.pairs = {}
                 self.objects += 6
             self.use("setitems", target)
+            self._change_late(target)
             into = target.pairs
         elif type(target) is Global:
             self.plant(target, "sets items of", pairs)
@@ -192,6 +208,7 @@ class State:
                 target.items = []
                 self.objects += 6
             self.use("append", target)
+            self._change_late(target)
             target.items.extend(items)
         elif type(target) is Global:
             self.plant(target, "appends to", items)
@@ -210,6 +227,11 @@ class State:
                 target[index] = value
         except (TypeError, ValueError, IndexError) as error:
             raise PickleError(f"changes a {type(target).__name__} where it cannot ({error})") from None
+
+    def _change_late(self, target: Call) -> None:
+        # Picklers set the state of an object last: what is changed after it may call what was put there.
+        if target.state is not None:
+            self.planted += target.state
 
     def plant(self, target: Global, what: str, value: Any) -> None:
         """Note that the pickle puts `value` into what it imports: that can run code as well as a call can."""
