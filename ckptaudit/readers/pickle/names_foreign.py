@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 _NAMES: Final = """
+    IO SHARDING_PRIORITIES T
     AbstractSet ActivationWrapper Annotated AnyStr Args ArgsType Argument AsyncCollectiveTensor
     AsyncGenerator AsyncIterable AsyncIterator Awaitable BinaryIO BroadcastingList1
     BroadcastingList2 BroadcastingList3 ByteString CPBuffer CPBufferContainer CPBufferSeqDims
