@@ -168,6 +168,8 @@ def verdict(module: str, name: str) -> Verdict:
     What hands out something else (GETTERS) counts as known: what it fetches is listed, and judged, as a
     name of its own. So does a class of a family, of which calls.py tells any use but plain instances.
     """
+    if name.endswith("()"):
+        return "dangerous"  # the result of a call that is called, or a call of what is only kept
     if name in KNOWN.get(module, ()) or in_family(module, name):
         return "known"
     parts = name.split(".")
@@ -177,7 +179,7 @@ def verdict(module: str, name: str) -> Verdict:
         return verdict(*parts)  # most modules of torch import it, and pickles find its values there
     if "__main__" in module.split(".")[1:]:
         return "dangerous"  # a program, which importing it runs
-    if name.endswith("()") or "?" in parts or any(_is_dunder(part) for part in parts):
+    if "?" in parts or any(_is_dunder(part) for part in parts):
         return "dangerous"
     top = module.partition(".")[0]
     if len(parts) > 1 and (module in KNOWN or top in _LIBRARIES or in_family(module, parts[0])):
