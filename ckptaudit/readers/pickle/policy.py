@@ -147,7 +147,9 @@ def only_kept(module: str, name: str) -> bool:
     owner, dot, leaf = name.partition(".")
     if dot:
         return module == "torch._C" and owner in OPERATIONS and leaf.islower()
-    return module in COMPUTING or (module in _COMPUTE and name.islower() and _is_function(module, name))
+    if module in COMPUTING:
+        return module != "torch.return_types"  # whose named tuples pickles make
+    return module in _COMPUTE and name.islower() and _is_function(module, name)
 
 
 def _is_function(module: str, name: str) -> bool:
