@@ -14,6 +14,8 @@ from shlex import quote
 # Python refuses to print integers of more than 4,300 digits; nothing real comes near this.
 _PRINTABLE_BITS = 1024
 
+_LEVELS = 64  # of a dotted name that are told apart
+
 _DIGITS = regex(r"(\d+)")
 
 # One ASCII character for each drawing character that reports use, so that columns stay in line.
@@ -184,6 +186,16 @@ def some(names: Sequence[str], most: int = 6) -> str:
     """The first `most` names, and how many more there are: "a, b and 3 more"."""
     more = f" and {grouped(len(names) - most)} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def above(name: str) -> Iterator[str]:
+    """What a dotted name is inside of: a, a.b and a.b.c of a.b.c.weight; of hostile ones the first 64."""
+    at = name.find(".")
+    for _ in range(_LEVELS):
+        if at < 0:
+            return
+        yield name[:at]
+        at = name.find(".", at + 1)
 
 
 def option(name: str, value: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ckptaudit.audit import Finding, note, rule
 from ckptaudit.model import Checkpoint, Path
 from ckptaudit.summary import Group, Held, alias_name, owner_of, roles
-from ckptaudit.text import dotted, listing, plural, size
+from ckptaudit.text import above, dotted, listing, plural, size
 
 Heads = tuple[str, ...]
 
@@ -74,7 +74,7 @@ def _modules(
         counts.setdefault(place, Counter()).update(dict.fromkeys(heads, 0))
     for place, count in counts.items():
         for row in held.get(place, ()):
-            count.update(head for head in _above(row.key) if head in count)
+            count.update(head for head in above(row.key) if head in count)
     for (place, heads), groups in alike.items():
         # Two modules may tie some of their tensors, and keep others apart.
         if len(groups) > 1 and all(counts[place][head] == len(groups) for head in heads):
@@ -91,12 +91,3 @@ def _heads(keys: list[str]) -> Heads | None:
             part.pop()
     heads = tuple(".".join(part) for part in parts)
     return heads if heads != tuple(keys) and len(set(heads)) == len(heads) else None
-
-
-def _above(key: str) -> Iterator[str]:
-    at = key.find(".")
-    for _ in range(_LEVELS):
-        if at < 0:
-            return
-        yield key[:at]
-        at = key.find(".", at + 1)

@@ -10,7 +10,7 @@ from ckptaudit.match.mapping import starred
 from ckptaudit.match.renames import WRAPPERS
 from ckptaudit.model import Checkpoint
 from ckptaudit.summary import Held, roles
-from ckptaudit.text import option, plural, some
+from ckptaudit.text import above, option, plural, some
 
 _LEVELS = 64  # of a name: a hostile one of 30,000 dots has as many
 
@@ -62,19 +62,9 @@ def _wrapped(keys: list[str]) -> dict[str, list[str]]:
     names = {path: starred(path) if alike[starred(path)] > 1 else path for path in paths}
     found: dict[str, list[str]] = {name: [] for name in names.values()}
     for key in keys:
-        for name in {names[path] for path in _paths(key) if path in names}:
+        for name in {names[path] for path in above(key) if path in names}:
             found[name].append(key)
     return found
-
-
-def _paths(key: str) -> Iterator[str]:
-    """What a key is inside of: a, a.b and a.b.c of a.b.c.weight, outermost first."""
-    at = key.find(".")
-    for _ in range(_LEVELS):
-        if at < 0:
-            return
-        yield key[:at]
-        at = key.find(".", at + 1)
 
 
 def _wrappers(keys: Iterable[str]) -> list[str]:
