@@ -12,8 +12,6 @@ from ckptaudit.text import above, dotted, listing, plural, size
 
 Heads = tuple[str, ...]
 
-_LEVELS = 64  # of a name: a hostile one of 30,000 dots has as many
-
 
 @rule("structure")
 def tied_weights(checkpoint: Checkpoint, held: Held, tied: tuple[Group, ...]) -> Iterator[Finding]:
