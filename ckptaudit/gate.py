@@ -14,12 +14,11 @@ from ckptaudit import baseline as baselines
 from ckptaudit.audit import GROUPS, FileReport, Report, Rule, Severity
 from ckptaudit.config import NAME, Config, ConfigError, Options, names
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.isolated import SECONDS
 from ckptaudit.limits import Limits
 from ckptaudit.locate import expand
 from ckptaudit.pipeline import Settings, run
 from ckptaudit.rules import RULES, choose
-
-SECONDS = 60.0
 
 
 class UsageError(CkptAuditError):

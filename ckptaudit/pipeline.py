@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from ckptaudit import parallel
 from ckptaudit.audit import Coverage, Facts, FileReport, Report, Rule, Severity, audit
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.isolated import SECONDS
 from ckptaudit.limits import Limits
 from ckptaudit.locate import read_at
 from ckptaudit.model import Checkpoint, Problem
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from ckptaudit.summary import Group, Held
     from ckptaudit.values import Copies
 
-_SECONDS = 60.0
-
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -44,7 +43,7 @@ class Settings:
     expected_device: str | None = None
     deep: bool = False
     limits: Limits = field(default_factory=Limits)
-    seconds: float = _SECONDS
+    seconds: float = SECONDS
     folder: str = ""  # where the code behind `against` is started, "" for here
 
 

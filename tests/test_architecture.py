@@ -29,7 +29,8 @@ FLOORS: dict[str, set[str]] = {
     "saved": {"errors", "model", "summary", "text"},
     "locate": {"errors", "limits", "model", "readers", "summary"},
     "values": {"errors", "limits", "model", "source"},
-    "blueprint": {"errors", "limits", "locate", "model", "saved", "source", "summary", "text"},
+    "isolated": {"errors"},
+    "blueprint": {"errors", "isolated", "limits", "locate", "model", "saved", "source", "summary", "text"},
     "match": {"blueprint", "model", "saved", "summary"},
     "audit": {"model"},
     "rules": {
@@ -48,6 +49,7 @@ FLOORS: dict[str, set[str]] = {
         "audit",
         "blueprint",
         "errors",
+        "isolated",
         "limits",
         "locate",
         "match",
@@ -67,6 +69,7 @@ FLOORS: dict[str, set[str]] = {
         "baseline",
         "config",
         "errors",
+        "isolated",
         "limits",
         "locate",
         "match",
@@ -96,6 +99,7 @@ FLOORS: dict[str, set[str]] = {
         "baseline",
         "config",
         "gate",
+        "isolated",
         "output",
         "parallel",
         "rules",
@@ -115,8 +119,8 @@ HEAVY: dict[str, set[str]] = {
 }
 RUNS_DATA = {"pickle", "pickletools", "marshal", "shelve", "dill", "cloudpickle", "joblib", "runpy", "code"}
 LEAVES_PYTHON = {"ctypes", "subprocess", "socket", "multiprocessing", "pty"}
-# The one module that runs code: the caller's own, in a process started for it, and never what a file names.
-RUNS_CALLERS_CODE = "ckptaudit/blueprint/child.py"
+# The one module that imports what it is told: the caller's own code, in a process started for it.
+RUNS_CALLERS_CODE = "ckptaudit/isolated/inside.py"
 RUNS_TEXT = {"eval", "exec", "compile", "__import__", "breakpoint"}
 FILE_LINES = 400
 FUNCTION_LINES = 60
@@ -243,9 +247,10 @@ def inert(module: Module) -> Iterator[str]:
 
 
 def apart(module: Module) -> Iterator[str]:
-    """Imports of the module that runs the caller's code: it is only ever started as a program."""
+    """Imports of what runs the caller's code, but for children: those are only started as programs."""
     for wanted in imports(module):
-        if wanted.target.startswith(RUNS_CALLERS_CODE.removesuffix(".py").replace("/", ".")):
+        inside = wanted.target.startswith(RUNS_CALLERS_CODE.removesuffix(".py").replace("/", "."))
+        if "child" in wanted.target.split(".") or (inside and not module.file.endswith("/child.py")):
             yield f"{module.file}:{wanted.line}: imports {wanted.target}"
 
 
@@ -316,6 +321,7 @@ def test_floors_stand_on_each_other() -> None:
         (inert, "readers/x.py", "from subprocess import run"),
         (inert, "readers/x.py", "import_module(name)"),
         (apart, "blueprint/x.py", "from ckptaudit.blueprint import child"),
+        (apart, "blueprint/x.py", "from ckptaudit.isolated.inside import build"),
         (no_eval, "readers/x.py", "eval('1')"),
         (no_eval, "readers/x.py", "run = exec"),
         (no_eval, "readers/x.py", "builtins.__import__('os')"),

@@ -12,6 +12,7 @@ from ckptaudit.audit import GROUPS, FileReport
 from ckptaudit.config import Config, Options
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.gate import Request, UsageError, check, check_name, perform
+from ckptaudit.isolated import ChildError
 from ckptaudit.rules import RULES, load
 from tests.handmade import MLP, write_safetensors
 
@@ -156,11 +157,11 @@ def test_a_tie_is_covered_once() -> None:
 def test_code_in_the_settings_starts_in_their_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[str] = []
 
-    def ask(reference: str, module: str, factory: str, seconds: float, start: str) -> dict[str, Any]:
-        started.append(start)
-        return {"error": "no code here"}
+    def ask(child: str, request: object, subject: str, seconds: float, folder: str) -> dict[str, Any]:
+        started.append(folder)
+        raise ChildError(subject, "no code here")
 
-    monkeypatch.setattr("ckptaudit.blueprint.module._ask", ask)
+    monkeypatch.setattr("ckptaudit.blueprint.module.ask", ask)
     config = Config(folder=str(tmp_path), options=Options(against="module:net:build"))
     perform(Request((PARAMS,), config=config))
     perform(Request((PARAMS,), Options(against="module:net:build"), config))

@@ -16,6 +16,8 @@ import pytest
 from ckptaudit.blueprint import child, load, lock
 from ckptaudit.blueprint import module as module_reference
 from ckptaudit.gate import check
+from ckptaudit.isolated import ChildError
+from ckptaudit.isolated.inside import RefusalError
 
 torch = pytest.importorskip("torch", reason="the oracle is torch itself")
 
@@ -81,10 +83,13 @@ def nets(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for each in (FIXTURES, folder):
         monkeypatch.syspath_prepend(each)
 
-    def ask(reference: str, module: str, factory: str, seconds: float, start: str) -> dict[str, Any]:
-        return child.describe(module, factory)
+    def ask(name: str, request: dict[str, Any], subject: str, seconds: float, folder: str) -> dict[str, Any]:
+        try:
+            return child.describe(request)
+        except RefusalError as refusal:
+            raise ChildError(subject, str(refusal)) from None
 
-    monkeypatch.setattr(module_reference, "_ask", ask)
+    monkeypatch.setattr(module_reference, "ask", ask)
     yield
     sys.path[:] = path
     sys.modules.pop("nets_of_systems", None)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from ckptaudit.isolated import SECONDS
 from ckptaudit.limits import Limits
 from ckptaudit.model import DTYPE_BITS
 from ckptaudit.saved import Lost
 
 MODULE = "module:"
-SECONDS = 60.0  # for the code of `module:` to build its model
 
 
 class Expected(NamedTuple):

@@ -1,73 +1,24 @@
-"""The child process behind `module:pkg.mod:factory`: runs the caller's code, and tells what model it gives.
-
-`python -m ckptaudit.blueprint.child PATH MODULE FACTORY` writes one JSON object to PATH.
-"""
+"""The child process behind `module:pkg.mod:factory`: builds the caller's model, and tells what it expects."""
 
 from __future__ import annotations
 
-import importlib
-import json
-import os
-import signal
-import sys
-import threading
-import time
-import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from ckptaudit.isolated.inside import RefusalError, build, serve, told, torch_here
+
 _DEEPEST = 6  # plain containers in plain containers
 _MOST = 100_000
-_LOOK = 0.5  # seconds between two looks at the parent
 
 
-def describe(module: str, factory: str) -> dict[str, Any]:
-    """What the model expects, as JSON values; `error` where there is none."""
-    try:
-        import torch
-    except ImportError:
-        return {
-            "error": "torch is not installed, and the code needs it",
-            "remedy": "pip install 'ckptaudit[torch]'",
-        }
-    sys.path.insert(0, os.getcwd())
-    try:
-        made = _build(torch, module, factory)
-    except Exception as error:
-        return {"error": _told(error)}
-    if not isinstance(made, torch.nn.Module):
-        return {
-            "error": f"{factory} gives a {type(made).__name__}, not an nn.Module",
-            "remedy": "name what returns the module that holds the parameters",
-        }
+def describe(request: dict[str, Any]) -> dict[str, Any]:
+    """What the model that `module` and `factory` name expects, as JSON values."""
+    torch = torch_here()
+    made = build(request["module"], request["factory"])
     try:
         return _blueprint(torch, made)
     except Exception as error:
-        return {"error": f"its state_dict() fails: {_told(error)}"}
-
-
-def _told(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if frame.filename != __file__ and "importlib" not in frame.filename]
-    place = f" ({os.path.basename(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {error}{place}"
-
-
-def _build(torch: Any, module: str, factory: str) -> Any:
-    """The object that the reference names, called where it is a class or a function.
-
-    On the meta device first, where no memory is taken; code that needs real numbers gets them after all.
-    """
-    target: Any = importlib.import_module(module)
-    for name in factory.split("."):
-        target = getattr(target, name)
-    if isinstance(target, torch.nn.Module) or not callable(target):
-        return target
-    try:
-        with torch.device("meta"):
-            return target()
-    except Exception:
-        return target()
+        raise RefusalError(f"its state_dict() fails: {told(error)}") from error
 
 
 def _blueprint(torch: Any, model: Any) -> dict[str, Any]:
@@ -144,24 +95,5 @@ def _inside(torch: Any, name: str, value: Any, registered: set[int], depth: int)
             yield from _inside(torch, f"{name}.{key}", part, registered, depth - 1)
 
 
-def _end_with(parent: int) -> None:
-    """End, with all that the code has started, once the process that asked is gone: nobody waits any more."""
-    while os.getppid() == parent:
-        time.sleep(_LOOK)
-    os.killpg(0, signal.SIGKILL)
-
-
-def main(path: str, module: str, factory: str) -> None:
-    """Describe the model, and write the answer to `path`."""
-    if hasattr(os, "killpg"):
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    answer = describe(module, factory)
-    with open(path, "w", encoding="ascii") as out:
-        json.dump(answer, out)
-
-
 if __name__ == "__main__":
-    main(*sys.argv[1:])
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)  # threads that the code has left running have nothing to add
+    serve(describe)

@@ -13,7 +13,8 @@ from ckptaudit import config as configs
 from ckptaudit.audit import FileReport, Report
 from ckptaudit.cli.options import NOT_AUDITED, WRONG_USAGE, complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
-from ckptaudit.gate import SECONDS, Each, Request, expand_paths, perform
+from ckptaudit.gate import Each, Request, expand_paths, perform
+from ckptaudit.isolated import SECONDS
 from ckptaudit.locate import split
 from ckptaudit.output import OutputError, write
 from ckptaudit.parallel import processors

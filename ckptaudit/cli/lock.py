@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import click
 
-from ckptaudit.blueprint import SECONDS, load
+from ckptaudit.blueprint import load
 from ckptaudit.blueprint.lock import dump
 from ckptaudit.cli.options import NOT_AUDITED, complain, hush, limit_option, unwritten
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.isolated import SECONDS
 from ckptaudit.limits import Limits
 from ckptaudit.output import OutputError, write
 

@@ -14,6 +14,8 @@ import pytest
 from ckptaudit.blueprint import Blueprint, child, load
 from ckptaudit.blueprint import module as module_reference
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.isolated import ChildError
+from ckptaudit.isolated.inside import RefusalError
 
 # As much of torch as the child needs before it looks at a model: starting it takes no time.
 NO_TORCH = """
@@ -100,7 +102,7 @@ def test_code_that_hangs_is_ended_with_all_that_it_started(
 ) -> None:
     mark = quick / "mark"
     monkeypatch.setenv("MARK", str(mark))
-    with pytest.raises(CkptAuditError, match="still building after 4 s; raise --timeout"):
+    with pytest.raises(CkptAuditError, match="still at work after 4 s; raise --timeout"):
         load("module:own:hangs", seconds=4)
     for process in map(int, mark.read_text().split()):
         assert is_gone(process)
@@ -205,10 +207,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     invalidate_caches()
     path = list(sys.path)
 
-    def ask(reference: str, module: str, factory: str, seconds: float, start: str) -> dict[str, Any]:
-        return child.describe(module, factory)
+    def ask(name: str, request: dict[str, Any], subject: str, seconds: float, folder: str) -> dict[str, Any]:
+        try:
+            return child.describe(request)
+        except RefusalError as refusal:
+            raise ChildError(subject, str(refusal)) from None
 
-    monkeypatch.setattr(module_reference, "_ask", ask)
+    monkeypatch.setattr(module_reference, "ask", ask)
     yield
     sys.path[:] = path
     for name in [name for name in sys.modules if name.split(".")[0] == "nets"]:
