@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from ckptaudit.blueprint import MODULE, Blueprint, Expected
 from ckptaudit.isolated import target
 from ckptaudit.isolated.process import ask
@@ -16,6 +19,11 @@ def load(reference: str, seconds: float, folder: str = "") -> Blueprint:
     module, factory = target(reference.removeprefix(MODULE), reference)
     request = {"module": module, "factory": factory}
     answer = ask("ckptaudit.blueprint.child", request, reference, seconds, folder)
+    return blueprint_of(reference, answer)
+
+
+def blueprint_of(reference: str, answer: Mapping[str, Any]) -> Blueprint:
+    """The blueprint that `live.expectations` tells of."""
     return Blueprint(
         reference,
         answer["name"],

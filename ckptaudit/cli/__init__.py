@@ -15,6 +15,9 @@ import click
 COMMANDS = {
     "inspect": "Show what is in a checkpoint, without running anything in it.",
     "check": "Audit checkpoints with rules; the exit code is the gate.",
+    "rebuild": "Rebuild the model of a checkpoint, load it, and say what is known of it.",
+    "record": "Write down what a model answers, to verify other checkpoints and machines against.",
+    "verify": "Compare the outputs of two models, or of one with its record.",
     "lock": "Write what a checkpoint holds as a small file to compare others with.",
     "rules": "List the rules.",
     "explain": "Show the page of a rule.",

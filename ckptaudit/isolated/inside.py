@@ -51,24 +51,18 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     os._exit(0)  # threads that the code has left running have nothing to add
 
 
-def torch_here() -> Any:
-    """torch, which the caller's code needs."""
-    try:
-        import torch
-    except ImportError:
-        raise RefusalError(
-            "torch is not installed, and the code needs it", "pip install 'ckptaudit[torch]'"
-        ) from None
-    return torch
-
-
 def build(module: str, factory: str, *, on_meta: bool = True) -> Any:
     """The nn.Module that `module:factory` names, called where it is a class or a function.
 
     On the meta device first, where no memory is taken; code that needs real numbers gets them after all.
     Raises RefusalError where it gives something else.
     """
-    torch = torch_here()
+    try:
+        import torch
+    except ImportError:
+        raise RefusalError(
+            "torch is not installed, and the code needs it", "pip install 'ckptaudit[torch]'"
+        ) from None
     made = _made(torch, module, factory, on_meta)
     if not isinstance(made, torch.nn.Module):
         raise RefusalError(

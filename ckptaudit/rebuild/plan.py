@@ -21,8 +21,8 @@ class Part(NamedTuple):
     """One module of the plan.
 
     `layer` is what is constructed, with `arguments`: a class of torch.nn by its name, or "Conv1D"; None where
-    that is not known, or is the user's own class `cls`, as the file names it. `unknown` are the arguments that
-    decide what it computes and that nothing tells. `wrappers` are what was applied to it, as in
+    that is not known, or is the user's own class `cls`, as the file names it. `unknown` are the arguments
+    that decide what it computes and that nothing tells. `wrappers` are what was applied to it, as in
     `layers.Guess`. `settings` are attributes to be set once it is constructed, `training` its flag (None: not
     known). `hooks` and `odd` are what a file holds of it and no rebuilt module gets: names of hooks,
     attributes that are no plain values. `alias` is the path at which this same module hangs first, where it
@@ -48,10 +48,10 @@ class Part(NamedTuple):
 class Plan:
     """The architecture of one state dict or whole module; `name` is the class of the model, or "Model".
 
-    `parts` are by dotted path, "" the model itself, every module before those in it and siblings in the order
-    of the file. `tensors` are what strict loading takes, by key; `unsaved` what the model owns besides: plain
-    attributes and buffers that are not persistent. `extra` are the values of `_extra_state` keys and any other
-    keys that hold no tensor. `ties` are groups of keys that share memory.
+    `parts` are by dotted path, "" the model itself, every module before those in it and siblings in the
+    order of the file. `tensors` are what strict loading takes, by key; `unsaved` what the model owns besides:
+    plain attributes and buffers that are not persistent. `extra` are the values of `_extra_state` keys and of
+    any other keys that hold no tensor. `ties` are groups of keys that share memory.
     """
 
     checkpoint: str

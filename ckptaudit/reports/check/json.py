@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from ckptaudit.audit import Coverage, FileReport, Finding, Report, Rule, Severity
 from ckptaudit.model import Span
 from ckptaudit.reports.check.entries import entries
-from ckptaudit.reports.check.jsontext import dumps
+from ckptaudit.reports.jsontext import dumps
 
 SCHEMA = "ckptaudit.check/1"
 

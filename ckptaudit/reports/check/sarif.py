@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ckptaudit.audit import FileReport, Finding, Report, Rule
 from ckptaudit.model import Span
 from ckptaudit.reports.check.entries import Entry, entries
-from ckptaudit.reports.check.jsontext import dumps
+from ckptaudit.reports.jsontext import dumps
 from ckptaudit.reports.check.markup import code, prose
 from ckptaudit.reports.check.wording import line, not_looked_at, share, skips
 

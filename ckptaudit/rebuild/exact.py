@@ -1,0 +1,169 @@
+"""The plan of a file that holds modules with their classes: torch.nn's with the arguments that make them.
+
+A module in a pickle has the attributes that it was saved with, so the arguments of its constructor are read
+off them. TorchScript keeps those that its compiler understands; a trace keeps none, and an exported program
+those of the operators: what is missing there is `unknown`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from ckptaudit.model import Checkpoint, ModuleMeta, TensorMeta
+from ckptaudit.rebuild.arguments import Own, arguments_of, made_of
+from ckptaudit.rebuild.known import layer_of
+from ckptaudit.rebuild.plan import Level, Part, Plan
+from ckptaudit.rebuild.skeleton import tied
+from ckptaudit.saved import Saved
+from ckptaudit.summary import members
+
+_UTILS: Final = "torch.nn.utils."
+# Hooks that torch's own layers and wrappers bring along, and the attributes that hold them.
+_OWN_HOOKS: Final = ("_infer_parameters", "_lazy_load_hook")
+_OWN_ODD: Final = ("_load_hook", "_initialize_hook", "_keys", "_flat_weight_refs")
+# What torch.nn's constructors make of their arguments under private names.
+_OWN_PRIVATE: Final = ("_qkv_same_embed_dim", "_reversed_padding_repeated_twice", "_padding_repeated_twice")
+_PARTIAL: Final = ("torchscript", "torch-export")
+
+
+def plan_exact(checkpoint: Checkpoint, own: Saved) -> Plan:
+    """What is to be built for the module in `checkpoint` whose state dict would be `own`."""
+    modules = _registered(own.modules)
+    unsaved = _unsaved(checkpoint, own, modules)
+    held = _by_owner({**own.tensors, **unsaved})
+    partial = checkpoint.format in _PARTIAL
+    parts: dict[str, Part] = {}
+    # What a layer is made of tells some of its arguments, and comes after it.
+    for path in reversed(modules):
+        found = Own(path, modules[path], held.get(path, {}), parts)
+        parts[path] = _part(found, partial, checkpoint.format)
+    parts = {path: parts[path] for path in modules}
+    root = modules[""].cls
+    return Plan(
+        checkpoint=checkpoint.path,
+        name=root.rpartition(".")[2] if root else "Model",
+        level=_level(parts),
+        parts=parts,
+        tensors=own.tensors,
+        unsaved=unsaved,
+        ties=tied(checkpoint, own.tensors),
+    )
+
+
+def _level(parts: Mapping[str, Part]) -> Level:
+    classes = [part for part in parts.values() if part.cls is not None]
+    if not classes or any(part.unknown for part in classes):
+        return "typed skeleton"
+    return "exact config"
+
+
+def _registered(modules: Mapping[str, ModuleMeta]) -> dict[str, ModuleMeta]:
+    """The modules that hang in modules all the way down, each after the one around it.
+
+    One that hangs in a plain list is none that nn.Module knows.
+    """
+    found = {"": modules.get("", ModuleMeta(""))}
+    for path in sorted(modules, key=lambda path: path.count(".")) if _is_unordered(modules) else modules:
+        if path.rpartition(".")[0] in found:
+            found[path] = modules[path]
+    return found
+
+
+def _is_unordered(modules: Mapping[str, ModuleMeta]) -> bool:
+    seen = {""}
+    for path in modules:
+        seen.add(path)
+        above = path.rpartition(".")[0]
+        if above not in seen and above in modules:
+            return True
+    return False
+
+
+def _unsaved(checkpoint: Checkpoint, own: Saved, modules: Mapping[str, ModuleMeta]) -> dict[str, TensorMeta]:
+    """Tensors that the model owns and no state dict of it holds."""
+    rows = members(checkpoint).get(own.root, ()) if own.root is not None else ()
+    return {
+        row.key: row
+        for row in rows
+        if row.key not in own.tensors and (row.key.rpartition(".")[0] in modules or row.key in own.lost)
+    }
+
+
+def _by_owner(rows: Mapping[str, TensorMeta]) -> dict[str, dict[str, TensorMeta]]:
+    found: dict[str, dict[str, TensorMeta]] = {}
+    for key, row in rows.items():
+        owner, _, name = key.rpartition(".")
+        found.setdefault(owner, {})[name] = row
+    return found
+
+
+def _part(own: Own, partial: bool, format: str) -> Part:
+    meta = own.meta
+    layer = layer_of(meta.cls)
+    hooks = tuple(
+        f"{hook.kind} {hook.name}"
+        for hook in meta.hooks
+        if hook.name not in _OWN_HOOKS and not hook.name.startswith(_UTILS)
+    )
+    part = Part(
+        own.path,
+        layer,
+        meta.cls,
+        training=meta.training,
+        hooks=hooks,
+        odd=meta.odd,
+        alias=meta.alias,
+    )
+    if layer is None:
+        return part._replace(settings=_plain(meta))
+    found = arguments_of(layer, own, partial)
+    return part._replace(
+        confidence="certain",
+        arguments=found.values,
+        unknown=found.unknown,
+        wrappers=tuple(_wrappers(meta)),
+        settings=_left(layer, own, found.used),
+        odd=tuple(name for name in meta.odd if name not in _OWN_ODD and name not in found.used),
+    )
+
+
+def _plain(meta: ModuleMeta) -> dict[str, object]:
+    """Attributes of the user's own class that are plain values."""
+    config = {name: value for name, value in (meta.config or {}).items() if name not in meta.odd}
+    config.pop("non_persistent_buffers", None)
+    return {**config, **meta.private}
+
+
+def _left(layer: str, own: Own, used: frozenset[str]) -> dict[str, object]:
+    """Attributes that the constructor does not make, or makes otherwise."""
+    made = made_of(layer, own)
+    return {
+        name: value
+        for name, value in _plain(own.meta).items()
+        if name not in used
+        and name not in _OWN_PRIVATE
+        and not (name in made and (made[name] is ... or made[name] == value))
+    }
+
+
+def _wrappers(meta: ModuleMeta) -> Iterator[tuple[str, str]]:
+    """What torch.nn.utils put around parameters by a hook, as (wrapper, parameter)."""
+    for hook in meta.hooks:
+        if not hook.name.startswith(_UTILS) or hook.kind != "forward pre-hook":
+            continue
+        parameter = hook.settings.get("name", hook.settings.get("_tensor_name"))
+        if isinstance(parameter, str):
+            yield _wrapper(hook.name, hook.settings), parameter
+
+
+def _wrapper(name: str, settings: Mapping[str, object]) -> str:
+    kind = name.removeprefix(_UTILS).partition(".")[0]
+    if kind != "spectral_norm":
+        return kind
+    told = {key: settings[key] for key in ("n_power_iterations", "eps") if key in settings}
+    more = ", ".join(f"{key}={value!r}" for key, value in told.items() if (key, value) not in _SPECTRAL)
+    return f"{kind}({more})" if more else kind
+
+
+_SPECTRAL: Final = (("n_power_iterations", 1), ("eps", 1e-12))

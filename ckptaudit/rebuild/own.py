@@ -1,0 +1,117 @@
+"""A checkpoint in the caller's own architecture, as load_state_dict would load it, and what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from ckptaudit.blueprint.live import expectations
+from ckptaudit.blueprint.module import blueprint_of
+from ckptaudit.errors import CkptAuditError
+from ckptaudit.match import Match, match
+from ckptaudit.match.mapping import parse
+from ckptaudit.model import Checkpoint
+from ckptaudit.rebuild.into import Loading
+from ckptaudit.rebuild.place import Placer, moved
+from ckptaudit.rebuild.plan import Level
+from ckptaudit.rebuild.result import Origin, Rebuilt
+from ckptaudit.saved import Saved
+from ckptaudit.text import dotted
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ModelError(CkptAuditError):
+    """What the caller gave as model is none, or cannot take the checkpoint."""
+
+
+def load_into(
+    model: nn.Module | Callable[[], nn.Module],
+    checkpoint: Checkpoint,
+    own: Saved,
+    maps: tuple[str, ...],
+    device: str,
+) -> Rebuilt:
+    """`model`, or what it returns, with the tensors of `own`; keys are renamed by `maps` alone.
+
+    Raises ModelError where `model` gives no nn.Module or a map is none.
+    """
+    import torch
+
+    module = model if isinstance(model, torch.nn.Module) else model()
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError(checkpoint.path, f"the model given is a {type(module).__name__}, not an nn.Module")
+    blueprint = blueprint_of("model", expectations(module))
+    found = match(checkpoint, own, blueprint, _parsed(checkpoint, maps))
+    rows = {key: found.rows[key] for key in found.fitting}
+    loading = Loading(module, Placer(checkpoint))
+    loading.load(rows, blueprint.ties)
+    module.to(device)
+    origins = _origins(found, loading.loaded, loading.converted)
+    gone = [key for key, origin in origins.items() if origin.source == "from_init"]
+    level: Level = "typed skeleton" if gone or found.unexpected else "identified"
+    return Rebuilt(
+        module=module,
+        checkpoint=checkpoint.path,
+        picked=dotted(own.root or ()),
+        level=level,
+        plan=None,
+        origins=origins,
+        device=device,
+        ties=blueprint.ties,
+        missing=found.missing,
+        unexpected=found.unexpected,
+        mismatched=tuple(each.key for each in found.mismatched),
+        renamed=_renamed(found),
+        suggested=tuple(f"{each.mapped} ({each.sure})" for each in found.renames),
+        lost_on_save={name: each.why for name, each in blueprint.lost.items()},
+        non_persistent=tuple(
+            name for name, each in blueprint.lost.items() if each.why == "non-persistent buffer"
+        ),
+        moved=moved(checkpoint, rows.values(), device),
+        unloaded={each.key: each.reason for each in loading.left},
+        problems=tuple(_problems(found)),
+    )
+
+
+def _parsed(checkpoint: Checkpoint, maps: Iterable[str]) -> list[Any]:
+    try:
+        return [parse(text) for text in maps]
+    except ValueError as error:
+        raise ModelError(checkpoint.path, str(error), remedy="write --map OLD=NEW") from None
+
+
+def _origins(found: Match, loaded: set[str], converted: set[str]) -> dict[str, Origin]:
+    """Where each expected key has its values from."""
+    tied = dict(found.absent_ties)
+    tied |= {key: group[0] for group in found.blueprint.ties for key in group[1:] if group[0] in loaded}
+    origins = {}
+    for key, expected in found.blueprint.tensors.items():
+        if key in tied and tied[key] in loaded:
+            origins[key] = Origin("from_tie", expected.nbytes)
+        elif key in loaded:
+            origins[key] = Origin("computed" if key in converted else "from_file", expected.nbytes)
+        else:
+            filled = key in found.tolerated
+            origins[key] = Origin("computed" if filled else "from_init", expected.nbytes)
+    return origins
+
+
+def _renamed(found: Match) -> dict[str, str]:
+    """The keys of the file that were given another name."""
+    olds = {row.path: key for key, row in found.own.tensors.items()}
+    return {olds[row.path]: key for key, row in found.rows.items() if olds[row.path] != key}
+
+
+def _problems(found: Match) -> Iterable[str]:
+    for row in found.rows.values():
+        if row.shape is None:
+            yield f"{row.key} is not loaded: a lazy parameter, the file holds no values for it"
+    for group in found.diverged:
+        keys = " and ".join(row.key for row in group)
+        yield f"the model ties {keys}, and the file holds different memory for them: the last one counts"
+    for key, name in found.refused:
+        yield f"{key} keeps its name: {name} is taken"
+    for unused in found.unused:
+        yield f"the mapping {unused} met no key"

@@ -1,0 +1,97 @@
+"""Writes the state dict of a rebuilt model again: ties kept, bytes equal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ckptaudit.output import OutputError
+from ckptaudit.rebuild.result import Rebuilt
+
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".params")
+
+
+def save(rebuilt: Rebuilt, path: str) -> None:
+    """Write `rebuilt` as safetensors where `path` ends so, as torch.save does elsewhere; in one step.
+
+    safetensors has no ties: the second name of one goes to the metadata, where `safetensors.torch.load_model`
+    and ckptaudit find it. Raises OutputError where it cannot be written, or the format has no word for a
+    tensor.
+    """
+    import torch
+
+    state = _on_cpu(torch, rebuilt.module.state_dict())
+    draft = f"{os.path.realpath(path)}.{os.getpid()}.new"
+    try:
+        if path.endswith(".safetensors"):
+            _write_safetensors(path, state, draft)
+        else:
+            torch.save(state, draft)
+        os.replace(draft, os.path.realpath(path))
+    except OSError as error:
+        raise OutputError(path, f"could not be written: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            os.remove(draft)
+
+
+def _on_cpu(torch: Any, state: Any) -> Any:
+    """The state dict with every tensor on the CPU; what shares memory still does."""
+    there: dict[int, Any] = {}
+    for key, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.device.type in ("cpu", "meta"):
+            continue
+        storage = tensor.untyped_storage()
+        here = there.setdefault(storage._cdata, storage.cpu())
+        state[key] = torch.empty(0, dtype=tensor.dtype).set_(
+            here, tensor.storage_offset(), tensor.shape, tensor.stride()
+        )
+    return state
+
+
+def _write_safetensors(path: str, state: Mapping[str, Any], draft: str) -> None:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    kept: dict[str, Any] = {}
+    first: dict[object, str] = {}
+    metadata = {"format": "pt"}
+    for key, tensor in state.items():
+        reason = _unsayable(torch, tensor)
+        if reason:
+            told = f"{key} is {reason}, for which safetensors has no word"
+            raise OutputError(path, told, remedy="write a .pt")
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        if tensor.numel() and first.setdefault(place, key) != key:
+            metadata[key] = first[place]
+        else:
+            kept[key] = tensor.contiguous()
+    try:
+        save_file(_apart(kept), draft, metadata)
+    except SafetensorError as error:
+        raise OutputError(path, f"could not be written as safetensors: {error}") from None
+
+
+def _unsayable(torch: Any, tensor: Any) -> str:
+    if not isinstance(tensor, torch.Tensor):
+        return "no tensor"
+    if torch.nn.parameter.is_lazy(tensor):
+        return "a lazy parameter"
+    if tensor.device.type == "meta":
+        return "without values"
+    return "" if tensor.layout == torch.strided else f"of layout {tensor.layout}"
+
+
+def _apart(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors that share memory without being one are copied: safetensors refuses them."""
+    seen: set[int] = set()
+    apart = {}
+    for key, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        shared = storage.data_ptr() in seen or storage.nbytes() != tensor.nbytes
+        seen.add(storage.data_ptr())
+        apart[key] = tensor.clone() if shared else tensor
+    return apart
