@@ -18,6 +18,7 @@ from typing import Final, Literal, NamedTuple
 Path = tuple[str | int, ...]
 Kind = Literal["parameter", "buffer", "tensor", "lazy"]
 Role = Literal["model", "ema", "optimizer", "other"]
+_NOTHING: Final[Mapping[str, object]] = MappingProxyType({})
 
 # Bits per element of every dtype that torch 2.13 or safetensors 0.8 can save, under torch's word.
 # `float4_e2m1fn_x2` packs two numbers into the byte that torch counts as one element.
@@ -121,14 +122,32 @@ class TensorMeta(NamedTuple):
         return bytes_of(self.dtype, self.shape, self.layout)
 
 
+class Hook(NamedTuple):
+    """A hook of a module: when it is called, what is called, and what it keeps that is plain."""
+
+    kind: str
+    name: str
+    settings: Mapping[str, object] = _NOTHING
+
+
 class ModuleMeta(NamedTuple):
-    """One module. `cls` and `config` are known only where the file holds them (full modules, TorchScript)."""
+    """One module. What follows `path` is known only where the file holds it (full modules, TorchScript).
+
+    `config` are its plain attributes, a function or class among them by its dotted name; `private` those
+    whose names begin with an underscore, without what torch.nn.Module keeps for itself. `odd` are the names
+    of attributes that are no plain values: objects, functions, and containers of such. `alias` is the path at
+    which the same module hangs first, where this is another one.
+    """
 
     path: str
     cls: str | None = None
     config: Mapping[str, object] | None = None
     training: bool | None = None
     version: int | None = None
+    hooks: tuple[Hook, ...] = ()
+    odd: tuple[str, ...] = ()
+    private: Mapping[str, object] = _NOTHING
+    alias: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

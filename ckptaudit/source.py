@@ -80,6 +80,27 @@ class LocalFile:
         self._window_start = start
         return self._window[:nbytes]
 
+    def read_into(self, start: int, into: memoryview) -> int:
+        """Fill `into` with the bytes from `start`; how many there were: fewer where the file ends before."""
+        done = 0
+        try:
+            while done < len(into):
+                got = self._read_some(start + done, into[done:])
+                if not got:
+                    break
+                done += got
+        except OSError as error:
+            raise AccessError(self.path, error.strerror or str(error), where=f"byte {start}") from None
+        return done
+
+    def _read_some(self, start: int, into: memoryview) -> int:
+        if hasattr(os, "preadv"):
+            return os.preadv(self._fd, [into], start)
+        os.lseek(self._fd, start, os.SEEK_SET)
+        part = os.read(self._fd, min(len(into), 2**23))
+        into[: len(part)] = part
+        return len(part)
+
     def _pread(self, start: int, nbytes: int) -> bytes:
         try:
             if hasattr(os, "pread"):

@@ -18,6 +18,7 @@ _PARAMETER_NAMES = frozenset(
     | {"weight_ih_l0", "weight_hh_l0", "running_mean", "running_var", "num_batches_tracked"}
 )
 _new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 20,000
+_REST = ModuleMeta("")[5:]
 
 _PART_OF_NAME = re.compile(r"[\w -]+").fullmatch
 _LONG_KEY, _DEEPEST = 1000, 100
@@ -118,7 +119,8 @@ def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[
     A module without tensors is only known from `_metadata`; safetensors has none.
     """
     modules = {
-        name: _new(ModuleMeta, (name, None, None, None, version)) for name, version in versions.items()
+        name: _new(ModuleMeta, (name, None, None, None, version, *_REST))
+        for name, version in versions.items()
     }
     modules.setdefault("", ModuleMeta(""))
     for key in keys:
@@ -129,5 +131,5 @@ def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[
         while (prefix := prefix.rpartition(".")[0]) not in modules:
             missing.append(prefix)
         for name in reversed(missing):
-            modules[name] = _new(ModuleMeta, (name, None, None, None, None))
+            modules[name] = _new(ModuleMeta, (name, None, None, None, None, *_REST))
     return modules

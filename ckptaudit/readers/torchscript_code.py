@@ -118,8 +118,8 @@ def _literal(text: str) -> object:
     """A scalar, or a flat tuple or list of scalars. Raises ValueError for anything else."""
     text = text.strip()
     if text[:1] + text[-1:] in ("()", "[]"):
-        parts = [part for part in text[1:-1].split(",") if part.strip()]
-        return tuple(_scalar(part.strip()) for part in parts)
+        parts = [_scalar(part.strip()) for part in text[1:-1].split(",") if part.strip()]
+        return tuple(parts) if text[0] == "(" else parts
     return _scalar(text)
 
 

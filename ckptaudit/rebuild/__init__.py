@@ -7,7 +7,9 @@ model=Net)`.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from ckptaudit.errors import CkptAuditError
@@ -15,7 +17,7 @@ from ckptaudit.locate import read_at
 from ckptaudit.rebuild.plan import Plan
 from ckptaudit.rebuild.result import Origin, Rebuilt, Share
 from ckptaudit.saved import Saved, saved
-from ckptaudit.text import dotted
+from ckptaudit.text import dotted, plural
 
 if TYPE_CHECKING:
     from torch import nn
@@ -90,7 +92,9 @@ def _from_file(checkpoint: Checkpoint, own: Saved, device: str) -> Rebuilt:
     tensors, left = place(checkpoint, planned.tensors, device)
     unsaved, lost = place(checkpoint, planned.unsaved, device)
     module = build(planned)
-    fill(module, planned, tensors, unsaved, planned.extra)
+    # What cannot be had stays on the meta device: it has a shape, and running it fails.
+    bare = {key: each for key, each in module.state_dict().items() if key in planned.tensors}
+    fill(module, planned, {**bare, **tensors}, unsaved, planned.extra)
     return Rebuilt(
         module=module,
         checkpoint=checkpoint.path,
@@ -123,8 +127,8 @@ def _origins(planned: Plan, tensors: dict[str, Any]) -> dict[str, Origin]:
 def _without_values(planned: Plan, tensors: dict[str, Any]) -> tuple[str, ...]:
     lazy = sum(row.shape is None for row in planned.tensors.values())
     empty = len(planned.tensors) - len(tensors) - lazy
-    told = ((lazy, "lazy parameters have no shape yet"), (empty, "tensors have no values"))
-    return tuple(f"{count} {what}" for count, what in told if count)
+    told = ((lazy, "lazy parameter", "no shape yet"), (empty, "tensor", "no values"))
+    return tuple(f"{plural(count, noun)} with {what}" for count, noun, what in told if count)
 
 
 def _listed(planned: Plan, field: str) -> list[str]:
@@ -133,3 +137,11 @@ def _listed(planned: Plan, field: str) -> list[str]:
         for path, part in planned.parts.items()
         for name in getattr(part, field)
     ]
+
+
+class _Callable(ModuleType):
+    __call__ = staticmethod(rebuild)
+
+
+# `ckptaudit.rebuild(path)`: https://docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access
+sys.modules[__name__].__class__ = _Callable

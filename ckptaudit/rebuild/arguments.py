@@ -137,15 +137,16 @@ def _activation(own: Own) -> object:
         return "relu"
     kept = own.config.get("activation")
     if isinstance(kept, str):
-        name = FUNCTIONS.get(kept)
-        if name is None:
-            return _MISSING
-        return name if name in ("relu", "gelu") else f"torch.nn.functional.{name}"
+        return _SHORT.get(kept, FUNCTIONS.get(kept, _MISSING))
     if "activation" in own.meta.odd:
         return _MISSING
     known = {1: "relu", 2: "gelu"}
     number = own.config.get("activation_relu_or_gelu")
     return known.get(number, _MISSING) if isinstance(number, int) else "relu"
+
+
+# The functions that torch takes by a word.
+_SHORT: Final = {"torch.nn.functional.relu": "relu", "torch._C._nn.gelu": "gelu"}
 
 
 def _count(child: str) -> Callable[[Own], object]:
@@ -202,6 +203,12 @@ def made_of(layer: str, own: Own) -> Mapping[str, object]:
         return dict.fromkeys(("shortlist_size", "n_clusters", "head_size"), ...)
     if layer.startswith("ZeroPad"):
         return {"value": 0.0}
+    if layer == "TransformerEncoderLayer":
+        activation = _activation(own)
+        number = {"relu": 1, "gelu": 2}.get(activation, 0) if isinstance(activation, str) else ...
+        return {"activation_relu_or_gelu": number}
+    if layer == "ParameterList":
+        return {"_size": len(own.tensors)}
     return _MADE.get(layer, _LAZY if layer.startswith("Lazy") else {})
 
 
@@ -216,7 +223,6 @@ _MADE: Final[Mapping[str, Mapping[str, object]]] = {
     "ReLU6": {"min_val": 0.0, "max_val": 6.0},
     "TransformerDecoder": {"norm": None},
     "TransformerEncoder": {"norm": None, "use_nested_tensor": ...},
-    "TransformerEncoderLayer": {"activation_relu_or_gelu": ...},
     "Upsample": {"name": "Upsample"},
     "UpsamplingBilinear2d": {
         "name": "UpsamplingBilinear2d",

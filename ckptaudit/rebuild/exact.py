@@ -124,7 +124,11 @@ def _part(own: Own, partial: bool, format: str) -> Part:
         unknown=found.unknown,
         wrappers=tuple(_wrappers(meta)),
         settings=_left(layer, own, found.used),
-        odd=tuple(name for name in meta.odd if name not in _OWN_ODD and name not in found.used),
+        odd=tuple(
+            name
+            for name in meta.odd
+            if name not in _OWN_ODD and name not in found.used and own.child(name) is None
+        ),
     )
 
 

@@ -7,7 +7,7 @@ nothing is copied; elsewhere the file is read straight into it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from ckptaudit.model import TensorMeta
@@ -15,8 +15,13 @@ from ckptaudit.rebuild.place import Placer, Unplaced
 
 
 class Loading:
-    """One module being loaded: `loaded` are the keys that have the values of the file, `converted` those of
-    them that were put into another dtype, `left` those that could not be had."""
+    """One module being loaded.
+
+    `loaded` are the keys of the module that have their values from the file, `converted` those of them that
+    were put into another dtype, `computed` those that the model's own loading code makes of others, `left`
+    those that could not be had. `missing` and `unexpected` are what that code says itself; None where none of
+    it was asked.
+    """
 
     def __init__(self, module: Any, placer: Placer) -> None:
         import torch
@@ -26,31 +31,72 @@ class Loading:
         self._placer = placer
         self.loaded: set[str] = set()
         self.converted: set[str] = set()
+        self.computed: set[str] = set()
         self.left: list[Unplaced] = []
+        self.missing: tuple[str, ...] | None = None
+        self.unexpected: tuple[str, ...] | None = None
 
-    def load(self, rows: Mapping[str, TensorMeta], ties: Iterable[tuple[str, ...]]) -> None:
-        """Load the tensors of `rows`, by the keys of the module; `ties` are those of the module."""
+    def load(
+        self, rows: Mapping[str, TensorMeta], spare: Mapping[str, TensorMeta], ties: Iterable[tuple[str, ...]]
+    ) -> None:
+        """Load the tensors of `rows`, by the keys of the module; `ties` are those of the module.
+
+        `spare` are tensors of the file under keys that the module does not have: code of its own may take
+        them.
+        """
         there = self._module.state_dict(keep_vars=True)
-        handed_over: dict[str, Any] = {}
-        by_its_own_code = _has_own_loading(self._torch, self._module)
-        for key in there:  # in torch's order: of a tie, the last one counts
-            row = rows.get(key)
-            if row is None:
+        if _has_own_loading(self._module):
+            self._load_by_its_own_code(rows, spare, there, ties)
+            return
+        empty: dict[str, Any] = {}
+        for key, row in self._to_load(rows, there):  # in torch's order: of a tie, the last one counts
+            self._count(key, row, there[key])
+            if self._is_empty(there[key]):
+                empty[key] = self._placer.tensor(row)
+            else:
+                self._fill(there[key], row)
+        if empty:
+            self._assign(empty, there, ties)
+
+    def _load_by_its_own_code(
+        self,
+        rows: Mapping[str, TensorMeta],
+        spare: Mapping[str, TensorMeta],
+        there: Mapping[str, Any],
+        ties: Iterable[tuple[str, ...]],
+    ) -> None:
+        tensors = {key: self._placer.tensor(row) for key, row in self._to_load(rows, rows)}
+        tensors |= {key: self._placer.tensor(row) for key, row in self._to_load(spare, spare)}
+        if any(self._is_empty(each) for each in there.values()):
+            given = self._assign(tensors, there, ties)
+        else:
+            given = self._module.load_state_dict(tensors, strict=False)
+        # What has no values, lazy or on the meta device, was not handed over, and is not missing.
+        missing = [key for key in given.missing_keys if key not in rows]
+        self.missing, self.unexpected = tuple(missing), tuple(given.unexpected_keys)
+        for key, target in there.items():
+            if key in tensors:
+                self._count(key, rows[key], target)
+            elif key not in given.missing_keys:
+                self.computed.add(key)
+
+    def _to_load(
+        self, rows: Mapping[str, TensorMeta], order: Iterable[str]
+    ) -> Iterator[tuple[str, TensorMeta]]:
+        """Those of `rows` that have values, in `order`; notes those whose values cannot be had."""
+        for key in order:
+            if key not in rows:
                 continue
-            reason = self._placer.refusal(row)
+            reason = self._placer.refusal(rows[key])
             if reason:
                 self.left.append(Unplaced(key, reason))
-            elif self._placer.has_values(row):
-                self.loaded.add(key)
-                target = there[key]
-                if self._differs(target, row):
-                    self.converted.add(key)
-                if by_its_own_code or self._is_empty(target):
-                    handed_over[key] = self._placer.tensor(row)
-                else:
-                    self._fill(target, row)
-        if handed_over:
-            self._hand_over(handed_over, there, ties)
+            elif self._placer.has_values(rows[key]):
+                yield key, rows[key]
+
+    def _count(self, key: str, row: TensorMeta, target: Any) -> None:
+        self.loaded.add(key)
+        if self._differs(target, row):
+            self.converted.add(key)
 
     def _is_empty(self, target: Any) -> bool:
         """Whether there is no memory to load into: a lazy parameter, or one on the meta device."""
@@ -77,30 +123,26 @@ class Loading:
         alone: bool = count(target.untyped_storage()._cdata) == count(single.untyped_storage()._cdata)
         return alone
 
-    def _hand_over(
-        self, state: Mapping[str, Any], there: Mapping[str, Any], ties: Iterable[tuple[str, ...]]
-    ) -> None:
-        """Load through load_state_dict itself; tensors without memory take over what they are given."""
-        bare = {key: tensor for key, tensor in state.items() if self._is_empty(there[key])}
-        empty = {key: self._as_dtype_of(there[key], tensor) for key, tensor in bare.items()}
-        rest = {key: tensor for key, tensor in state.items() if key not in empty}
-        if rest:
-            self._module.load_state_dict(rest, strict=False)
-        if empty:
-            self._module.load_state_dict(empty, strict=False, assign=True)
+    def _assign(
+        self, tensors: Mapping[str, Any], there: Mapping[str, Any], ties: Iterable[tuple[str, ...]]
+    ) -> Any:
+        """Load through load_state_dict, where tensors without memory take over what they are given."""
+        state = {key: self._as_dtype_of(there.get(key), tensor) for key, tensor in tensors.items()}
+        given = self._module.load_state_dict(state, strict=False, assign=True)
         for group in ties:
             # Each name has got a tensor of its own. As with one memory that is filled twice, the last counts.
-            last = next((key for key in reversed(group) if key in empty), None)
+            last = next((key for key in reversed(group) if key in tensors), None)
             if last is not None:
                 _tie(self._module, group, last)
+        return given
 
     def _as_dtype_of(self, target: Any, tensor: Any) -> Any:
-        lazy = self._torch.nn.parameter.is_lazy(target)
+        lazy = target is None or self._torch.nn.parameter.is_lazy(target)
         return tensor if lazy or tensor.dtype == target.dtype else tensor.to(target.dtype)
 
 
-def _has_own_loading(torch: Any, module: Any) -> bool:
-    """Whether code beside torch's has a say in how state dicts are loaded: then it is asked, always."""
+def _has_own_loading(module: Any) -> bool:
+    """Whether there is code for loading beside that of the layers themselves: then it is asked, always."""
     for each in module.modules():
         own = (type(each)._load_from_state_dict, type(each).load_state_dict)
         if any(not (method.__module__ or "").startswith("torch.") for method in own):

@@ -192,23 +192,23 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType(
 # Classes that have been called otherwise.
 _RENAMED: Final = {"_LinearWithBias": "NonDynamicallyQuantizableLinear"}
 
-# Functions that torch.nn's own layers keep as `activation`, by the names that pickles give them.
+# Functions that layers keep as `activation`: how pickles name them, and how source does.
+_FUNCTIONAL: Final = (
+    *("relu", "gelu", "silu", "elu", "selu", "celu", "glu", "mish", "tanh", "sigmoid", "relu6", "rrelu"),
+    *("leaky_relu", "hardtanh", "hardswish", "hardsigmoid", "softplus", "softsign", "softshrink"),
+    *("hardshrink", "logsigmoid", "tanhshrink"),
+)
+_OF_TORCH: Final = ("relu", "relu_", "tanh", "sigmoid", "selu", "selu_", "celu", "celu_", "rrelu", "rrelu_")
 FUNCTIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
+        **{f"torch.nn.functional.{name}": f"torch.nn.functional.{name}" for name in _FUNCTIONAL},
         **{
-            f"torch.nn.functional.{name}": name
-            for name in (
-                *("relu", "gelu", "silu", "elu", "selu", "celu", "glu", "mish", "tanh", "sigmoid", "relu6"),
-                *("leaky_relu", "hardtanh", "hardswish", "hardsigmoid", "softplus", "softsign", "logsigmoid"),
-                *("rrelu", "tanhshrink", "hardshrink", "softshrink", "relu_", "elu_", "leaky_relu_", "celu_"),
-            )
+            f"torch._C._nn.{name}": f"torch.nn.functional.{name}"
+            for name in ("gelu", "softplus", "softshrink")
         },
-        **{f"torch._C._nn.{name}": name for name in ("gelu", "softplus", "softshrink", "log_sigmoid")},
-        "torch._C._nn.log_sigmoid": "logsigmoid",
-        **{
-            f"torch._C._VariableFunctionsClass.{name}": name
-            for name in ("relu", "tanh", "sigmoid", "selu", "celu", "rrelu", "relu_", "hardshrink")
-        },
+        "torch._C._nn.log_sigmoid": "torch.nn.functional.logsigmoid",
+        **{f"torch._C._VariableFunctionsClass.{name}": f"torch.{name}" for name in _OF_TORCH},
+        "torch._C._VariableFunctionsClass.hardshrink": "torch.nn.functional.hardshrink",
     }
 )
 

@@ -14,7 +14,7 @@ from ckptaudit.model import Checkpoint
 from ckptaudit.rebuild.into import Loading
 from ckptaudit.rebuild.place import Placer, moved
 from ckptaudit.rebuild.plan import Level
-from ckptaudit.rebuild.result import Origin, Rebuilt
+from ckptaudit.rebuild.result import Origin, Rebuilt, Source
 from ckptaudit.saved import Saved
 from ckptaudit.text import dotted
 
@@ -46,11 +46,14 @@ def load_into(
     found = match(checkpoint, own, blueprint, _parsed(checkpoint, maps))
     rows = {key: found.rows[key] for key in found.fitting}
     loading = Loading(module, Placer(checkpoint))
-    loading.load(rows, blueprint.ties)
+    spare = {key: found.rows[key] for key in found.unexpected if key in found.rows}
+    loading.load(rows, spare, blueprint.ties)
     module.to(device)
-    origins = _origins(found, loading.loaded, loading.converted)
+    missing = found.missing if loading.missing is None else loading.missing
+    unexpected = found.unexpected if loading.unexpected is None else loading.unexpected
+    origins = _origins(found, loading)
     gone = [key for key, origin in origins.items() if origin.source == "from_init"]
-    level: Level = "typed skeleton" if gone or found.unexpected else "identified"
+    level: Level = "typed skeleton" if gone or unexpected else "identified"
     return Rebuilt(
         module=module,
         checkpoint=checkpoint.path,
@@ -60,8 +63,8 @@ def load_into(
         origins=origins,
         device=device,
         ties=blueprint.ties,
-        missing=found.missing,
-        unexpected=found.unexpected,
+        missing=missing,
+        unexpected=unexpected,
         mismatched=tuple(each.key for each in found.mismatched),
         renamed=_renamed(found),
         suggested=tuple(f"{each.mapped} ({each.sure})" for each in found.renames),
@@ -82,19 +85,22 @@ def _parsed(checkpoint: Checkpoint, maps: Iterable[str]) -> list[Any]:
         raise ModelError(checkpoint.path, str(error), remedy="write --map OLD=NEW") from None
 
 
-def _origins(found: Match, loaded: set[str], converted: set[str]) -> dict[str, Origin]:
+def _origins(found: Match, loading: Loading) -> dict[str, Origin]:
     """Where each expected key has its values from."""
+    loaded = loading.loaded
     tied = dict(found.absent_ties)
     tied |= {key: group[0] for group in found.blueprint.ties for key in group[1:] if group[0] in loaded}
+    made = loading.converted | loading.computed | set(found.tolerated)
     origins = {}
     for key, expected in found.blueprint.tensors.items():
-        if key in tied and tied[key] in loaded:
-            origins[key] = Origin("from_tie", expected.nbytes)
+        source: Source = "from_init"
+        if tied.get(key) in loaded:
+            source = "from_tie"
+        elif key in made:
+            source = "computed"
         elif key in loaded:
-            origins[key] = Origin("computed" if key in converted else "from_file", expected.nbytes)
-        else:
-            filled = key in found.tolerated
-            origins[key] = Origin("computed" if filled else "from_init", expected.nbytes)
+            source = "from_file"
+        origins[key] = Origin(source, expected.nbytes)
     return origins
 
 

@@ -8,6 +8,7 @@ there than on memory that torch allocates. Tied tensors share one storage here a
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,11 +22,10 @@ if TYPE_CHECKING:
     import torch
 
 _ALIGNED = 64
-_PIECE = 2**23  # bytes read at once where they are copied
 
 
 class PlaceError(CkptAuditError):
-    """A device that is not there."""
+    """A device that is not there, or a file that changes while it is read."""
 
 
 class Unplaced(NamedTuple):
@@ -113,7 +113,7 @@ class Placer:
         assert span is not None
         flat = target.detach().reshape(-1).view(self._torch.uint8)
         start = span.start + row.offset * DTYPE_BITS[row.dtype] // 8
-        _read(self._torch, span._replace(start=start, nbytes=row.nbytes), flat)
+        _read(span._replace(start=start, nbytes=row.nbytes), flat)
         return True
 
 
@@ -188,16 +188,16 @@ def _copied(torch: Any, storage: Storage) -> Any:
     """The bytes of a storage in memory of our own."""
     assert storage.span is not None
     made = torch.empty(storage.nbytes, dtype=torch.uint8)
-    _read(torch, storage.span._replace(nbytes=storage.nbytes), made)
+    _read(storage.span._replace(nbytes=storage.nbytes), made)
     return made.untyped_storage()
 
 
-def _read(torch: Any, span: Span, into: Any) -> None:
-    """Read the bytes of `span` into a tensor of so many uint8, piece by piece."""
+def _read(span: Span, into: Any) -> None:
+    """Read the bytes of `span` into a contiguous tensor of so many uint8 on the CPU."""
+    memory = (ctypes.c_ubyte * span.nbytes).from_address(into.data_ptr())
     with LocalFile(span.file) as file:
-        for at in range(0, span.nbytes, _PIECE):
-            piece = bytearray(file.read(span.start + at, min(_PIECE, span.nbytes - at)))
-            into[at : at + len(piece)] = torch.frombuffer(piece, dtype=torch.uint8)
+        if file.read_into(span.start, memoryview(memory).cast("B")) < span.nbytes:
+            raise PlaceError(span.file, "the file has shrunk while it was read", remedy="read it again")
 
 
 def _view(torch: Any, storage: Any, row: TensorMeta) -> Any:

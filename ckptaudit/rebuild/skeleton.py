@@ -33,13 +33,15 @@ def plan_skeleton(checkpoint: Checkpoint, own: Saved) -> Plan:
 def _part(path: str, guess: Guess | None) -> Part:
     if guess is None:
         return Part(path)
+    # As a part of a model an inferred layer may run by itself; as the model it would pass for what was saved.
+    inferred = ("its class",) if guess.layer is not None and not path else ()
     return Part(
         path,
         guess.layer,
         confidence=guess.confidence,
         alternatives=guess.alternatives,
         arguments=guess.arguments,
-        unknown=guess.unknown,
+        unknown=(*inferred, *guess.unknown),
         wrappers=guess.wrappers,
     )
 

@@ -28,10 +28,13 @@ def save(rebuilt: Rebuilt, path: str) -> None:
         if path.endswith(".safetensors"):
             _write_safetensors(path, state, draft)
         else:
-            torch.save(state, draft)
+            with open(draft, "wb") as file:
+                torch.save(state, file)
         os.replace(draft, os.path.realpath(path))
     except OSError as error:
         raise OutputError(path, f"could not be written: {error.strerror or error}") from None
+    except RuntimeError as error:  # torch's word for a full disk
+        raise OutputError(path, f"could not be written: {str(error).splitlines()[0]}") from None
     finally:
         with suppress(OSError):
             os.remove(draft)

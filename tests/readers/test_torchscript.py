@@ -135,7 +135,7 @@ def test_settings_are_those_of_the_module(tmp_path: Path) -> None:
     conv, norm, root = modules["conv"], modules["norm"], modules[""]
     assert conv.cls == "torch.nn.modules.conv.Conv2d"
     for name in ("stride", "padding", "dilation", "kernel_size"):
-        assert (conv.config or {})[name] == list(getattr(module.conv, name))
+        assert (conv.config or {})[name] == getattr(module.conv, name)
     for name in ("groups", "in_channels", "out_channels", "padding_mode"):
         assert (conv.config or {})[name] == getattr(module.conv, name)
     for name in ("eps", "momentum", "affine", "num_features"):
@@ -200,7 +200,7 @@ def test_state_of_its_own(tmp_path: Path) -> None:
     meta = read(tmp_path / "model.pt").state_dicts[0].modules["0"]
     for name in ("in_channels", "out_channels", "groups", "zero_point"):
         assert (meta.config or {})[name] == getattr(module, name)
-    assert (meta.config or {})["stride"] == list(module.stride)
+    assert (meta.config or {})["stride"] == module.stride
 
 
 def test_lite_interpreter(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def test_a_diverged_tie_ends_as_in_torch(tmp_path: Path, device: str) -> None:
     assert net[0].weight is net[1].weight
     assert torch.equal(net[0].weight, theirs[0].weight)
     assert found.problems == (
-        "the model ties 0.weight and 1.weight, and the file holds different memory for them: the last one counts",
+        "the model ties 0.weight and 1.weight, and the file holds different memory for them: "
+        "the last one counts",
     )
 
 
@@ -143,5 +144,19 @@ def test_lazy_and_sized(tmp_path: Path, make: Callable[[], Any]) -> None:
 
 
 def test_no_module() -> None:
-    with pytest.raises(CkptAuditError, match="the model given is a function, not an nn.Module"):
+    with pytest.raises(CkptAuditError, match=r"the model given is a function, not an nn\.Module"):
         rebuild(str(FIXTURES / "mlp.params"), model=lambda: lambda x: x)
+
+
+def test_old_weight_norm_in_the_new_one(tmp_path: Path) -> None:
+    def new() -> Any:
+        return nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 3)))
+
+    with pytest.warns(FutureWarning):
+        old = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 3)))
+    path = saved(old, tmp_path / "a.pt")
+    found = rebuild(path, model=new)
+    assert found.is_whole
+    assert found.loaded["computed"].tensors == 2
+    x = torch.randn(3, 4)
+    assert torch.equal(found.module(x), old(x))

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import Any
 
-from ckptaudit.model import ModuleMeta
-from ckptaudit.readers.pickle.leaves import plain, spelt
+from ckptaudit.readers.pickle.leaves import spelt
 from ckptaudit.readers.pickle.symbols import Call, Global
 
 _SEQUENCES = (list, tuple, set, frozenset)
-_SETTINGS = (type(None), bool, int, float, str, Global)
 # What torch.nn.Module, and its recurrent layers, keep for themselves.
-_INTERNALS = frozenset(
+INTERNALS = frozenset(
     {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook"}
     | {"_backward_hooks", "_backward_pre_hooks", "_forward_hooks", "_forward_pre_hooks"}
     | {"_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_forward_pre_hooks_with_kwargs"}
     | {"_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_all_weights"}
     | {"_load_state_dict_post_hooks", "_flat_weights", "_flat_weights_names", "_flat_weight_refs"}
 )
-_MANY = 200  # settings of one module
 _MODULE_STATE = ("_modules", "_parameters", "_buffers")
 
 
@@ -137,34 +133,5 @@ def other_attributes(value: object, state: dict[Any, Any]) -> Iterator[tuple[str
     """What a module keeps besides its registered parts, which torch's classes repeat in private ones."""
     own = not (class_of(value) or "").startswith("torch.nn.")
     for name, part in state.items():
-        if type(name) is str and not (name.startswith("_") and (own is False or name in _INTERNALS)):
+        if type(name) is str and not (name.startswith("_") and (own is False or name in INTERNALS)):
             yield name, part
-
-
-def module_meta(name: str, value: Any, state: dict[Any, Any]) -> ModuleMeta:
-    """What a module's own attributes tell: its class, its plain settings, its training flag."""
-    if value.settings is None:
-        value.settings = _settings(state)
-    training = state.get("training")
-    return ModuleMeta(name, class_of(value), value.settings, training if type(training) is bool else None)
-
-
-def _settings(state: dict[Any, Any]) -> dict[str, object]:
-    config: dict[str, object] = {}
-    for key, part in state.items():
-        if type(key) is str and not key.startswith("_") and key != "training" and _is_setting(part):
-            config[key] = plain(part)
-            if len(config) == _MANY:
-                break
-    transient = state.get("_non_persistent_buffers_set")
-    # Below protocol 4 a set is a call on a list.
-    names = sorted(spelt(part) for part in islice(items_of(transient), _MANY)) if transient else []
-    if names:
-        config["non_persistent_buffers"] = names
-    return config
-
-
-def _is_setting(value: Any) -> bool:
-    if type(value) in (tuple, list):
-        return len(value) <= 16 and all(type(part) in _SETTINGS for part in value)
-    return type(value) in _SETTINGS

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from ckptaudit.model import Kind, Path, TensorMeta
 from ckptaudit.readers.draft import Draft
 from ckptaudit.readers.pickle import containers
+from ckptaudit.readers.pickle.attributes import module_meta
 from ckptaudit.readers.pickle.leaves import plain, spelt
 from ckptaudit.readers.pickle.symbols import Call
 from ckptaudit.readers.pickle.tensors import Memory, TensorError, View, tensor_of
@@ -61,6 +62,7 @@ class Reviver:
         self._barren: set[int] = set()  # containers already walked that hold no tensor
         self._repeats = 0
         self._places = 0
+        self._first: dict[tuple[Path, int], str] = {}  # where a module hangs first, by its owner
         self._letters = draft.limits.letters
         self._alike: dict[tuple[Path, str], dict[int, int]] = {}
 
@@ -157,8 +159,10 @@ class Reviver:
     ) -> Iterator[tuple[Place, Any]]:
         if not place.in_module:
             place = Place(place.path, place.path, in_module=True)
-        name = dotted(place.path[len(place.owner or ()) :])
-        self.roots.module(place.owner or (), containers.module_meta(name, value, state))
+        owner = place.owner or ()
+        name = dotted(place.path[len(owner) :])
+        first = self._first.setdefault((owner, id(value)), name)
+        self.roots.module(owner, module_meta(name, value, state, None if first == name else first))
         for slot, kind in _OWN_TENSORS:
             yield from self._parts(place, containers.entries(state, slot), kind)
         if not (again and id(value) in self._barren):

@@ -58,9 +58,9 @@ class Call:
     state: list[Any] | None = None
     items: list[Any] | None = None
     pairs: dict[Any, Any] | None = None
-    # What `state` comes to, and the settings among it of a module, once somebody asked.
+    # What `state` comes to, and what that tells of a module, once somebody asked.
     attributes: dict[Any, Any] | None = None
-    settings: dict[str, object] | None = None
+    looked_at: Any = None
     called: bool = False
     ran: bool = False
 

@@ -117,8 +117,17 @@ def _dense(args: tuple[Any, ...], memory: Memory, call: Call) -> View:
     if len(shape) != len(stride):
         raise TensorError(f"{len(shape)} sizes and {len(stride)} strides")
     grad = args[4] if len(args) > 4 and type(args[4]) is bool else None
-    view = (storage.dtype or "uint8", shape, stride, offset, storage, "tensor", grad, "strided", None)
+    bits = None if len(args) == 6 else _bits(args[6:])
+    view = (storage.dtype or "uint8", shape, stride, offset, storage, "tensor", grad, "strided", bits)
     return _new(View, view)  # without the Python-level constructor: there are 20,000
+
+
+def _bits(further: tuple[Any, ...]) -> str | None:
+    """The flag of a tensor whose values are to be conjugated or negated when they are read."""
+    # torch._utils.set_tensor_metadata: {"conj": True} or {"neg": True}, the last argument.
+    flags = further[-1] if further and type(further[-1]) is dict else {}
+    set_ = "+".join(name for name in ("conj", "neg") if flags.get(name) is True)
+    return f"torch.{set_}" if set_ else None
 
 
 def _dense_v3(args: tuple[Any, ...], memory: Memory, call: Call) -> View:

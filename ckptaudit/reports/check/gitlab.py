@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from ckptaudit.audit import Report, Severity
 from ckptaudit.reports.check.entries import Entry, entries
-from ckptaudit.reports.jsontext import dumps
 from ckptaudit.reports.check.wording import line
+from ckptaudit.reports.jsontext import dumps
 
 _SEVERITIES = {Severity.ERROR: "critical", Severity.WARNING: "minor", Severity.NOTE: "info"}
 

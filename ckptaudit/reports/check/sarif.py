@@ -15,9 +15,9 @@ from urllib.parse import quote
 from ckptaudit.audit import FileReport, Finding, Report, Rule
 from ckptaudit.model import Span
 from ckptaudit.reports.check.entries import Entry, entries
-from ckptaudit.reports.jsontext import dumps
 from ckptaudit.reports.check.markup import code, prose
 from ckptaudit.reports.check.wording import line, not_looked_at, share, skips
+from ckptaudit.reports.jsontext import dumps
 
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 _KEYS = 100

@@ -13,7 +13,9 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import TextIO
 
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.layers import Guess
 from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Path, Problem, TensorMeta
+from ckptaudit.reports.inspect.layers import inferred, inside, shown
 from ckptaudit.reports.inspect.selection import ALL, Selection
 from ckptaudit.summary import alias_name, members, pick, ties, totals
 from ckptaudit.text import dotted, integer, value
@@ -152,17 +154,33 @@ def _storages(checkpoint: Checkpoint) -> Iterator[str]:
 
 def _modules(checkpoint: Checkpoint) -> Iterator[str]:
     chosen = pick(checkpoint)
-    for state_dict in checkpoint.state_dicts if chosen is None else (chosen,):
-        if state_dict.role == "optimizer":
-            continue
-        above = "" if chosen else dotted(state_dict.root)
+    told = inferred(checkpoint, chosen)
+    # Many modules are the same layer, for which the row differs in its path alone.
+    made: dict[tuple[object, ...], str] = {}
+    for above, state_dict in shown(checkpoint, chosen):
         for path, module in state_dict.modules.items():
-            name = f"{above}.{path}" if above and path else above or path
-            yield _module(name, module)
+            name = inside(above, path)
+            guess = told.get(name)
+            if guess is None:
+                yield _module(name, module)
+                continue
+            verdict = (guess.layer, guess.confidence, guess.alternatives)
+            rest = made.get(verdict)
+            if rest is None:
+                rest = made[verdict] = _inferred(guess)
+            yield f'{{"path":{quoted(name)},{rest}'
+
+
+def _inferred(guess: Guess) -> str:
+    """What stands after the path in the row of a module of which the file holds only the name."""
+    return (
+        f'"class":null,"config":null,"training":null,"layer":{_value(guess.layer)},'
+        f'"confidence":{_value(guess.confidence)},"alternatives":{_value(guess.alternatives)}}}'
+    )
 
 
 def _module(path: str, module: ModuleMeta) -> str:
-    _, cls, settings, training, _ = module
+    cls, settings, training = module.cls, module.config, module.training
     if cls is None and settings is None and training is None:
         return f'{{"path":{quoted(path)},{_NAME_ALONE}'
     layer = cls.rpartition(".")[2] if cls is not None and cls.startswith("torch.nn.modules.") else None

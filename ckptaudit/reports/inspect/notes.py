@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from ckptaudit.layers import Guess
 from ckptaudit.model import Checkpoint, Path, Problem, StateDict
+from ckptaudit.reports.inspect.layers import hidden
 from ckptaudit.summary import Group, Totals, alias_name, members
 from ckptaudit.text import clip, dotted, grouped, listing, percent, plural, safe, short, size, value
 
@@ -102,6 +104,7 @@ def notes(
     totals: Totals,
     tied: tuple[Group, ...],
     overlap: tuple[Group, ...],
+    told: Mapping[str, Guess],
 ) -> Iterator[tuple[str, str]]:
     """What is told below the tree: (subject, line), the subject once for the lines it begins."""
     yield from _first("picked", _picked(checkpoint, chosen))
@@ -113,7 +116,7 @@ def notes(
     yield from _first("extras", _extras(checkpoint))
     yield from _first("metadata", _metadata(checkpoint))
     yield from _first("confirmed", _confirmed(checkpoint, chosen))
-    yield from _first("unknown", _unknown(checkpoint, chosen))
+    yield from _first("unknown", _unknown(checkpoint, chosen, told))
 
 
 def _first(subject: str, lines: Iterator[str]) -> Iterator[tuple[str, str]]:
@@ -257,7 +260,7 @@ def _verdict(checkpoint: Checkpoint) -> str:
     return f"refuses this file: {reason}{f'; and {missing}' if missing else ''}"
 
 
-def _unknown(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:
+def _unknown(checkpoint: Checkpoint, chosen: StateDict | None, told: Mapping[str, Guess]) -> Iterator[str]:
     lazy = sum(tensor.shape is None for tensor in checkpoint.tensors.values())
     if lazy:
         yield f"the shapes of {plural(lazy, 'lazy parameter')}: no input has passed through the model yet"
@@ -266,6 +269,10 @@ def _unknown(checkpoint: Checkpoint, chosen: StateDict | None) -> Iterator[str]:
         yield f"{plural(arrays, 'numpy array')}, under extras: not counted as tensors or parameters"
     if any(problem.incomplete for problem in checkpoint.problems):
         yield "what could not be read (see problems): more can be in the file than is shown"
+    if any(guess.layer for guess in told.values()):
+        yield "the classes of modules: those shown are inferred from names and shapes"
+    if settings := hidden(told):
+        yield f"settings that no tensor shows, {settings}"
     if chosen is None:
         return
     if not _has_classes(chosen):

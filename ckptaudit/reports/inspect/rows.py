@@ -6,7 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from ckptaudit import layers
 from ckptaudit.fold import Difference, Fold, Leaf, Node, bottom_up, differences, folds, ordered
+from ckptaudit.layers import Guess
 from ckptaudit.model import ModuleMeta, Path
 from ckptaudit.reports.inspect.selection import Order, matcher
 from ckptaudit.text import listing, natural, plural, safe, shape, value
@@ -43,13 +45,20 @@ class Row:
 
 @dataclass(slots=True)
 class View:
-    """How to show a tree: `counts` are parameters by path, `names` the first name of what is tied."""
+    """How to show a tree: `counts` are parameters by path, `names` the first name of what is tied.
+
+    `told` is what modules seem to be, by their path in the tree; `inferred` the words for it by node, and
+    `seems` a number that blocks have in common for which these words are the same, all the way down.
+    """
 
     counts: Mapping[Path, int]
     names: Mapping[Path, str]
     depth: int | None = None
     expand: tuple[str, ...] = ()
     order: Order | None = None
+    told: Mapping[str, Guess] = field(default_factory=dict)
+    inferred: dict[Node, str] = field(default_factory=dict)
+    seems: dict[Node, int] = field(default_factory=dict)
     weights: dict[Node, int] = field(default_factory=dict)
     whole: int = 0
     apart: set[Node] = field(default_factory=set)
@@ -60,6 +69,7 @@ def rows(root: Node, view: View) -> Iterator[Row]:
     """The rows below the root of a tree."""
     _weigh(root, view)
     _set_apart(root, view)
+    _infer(root, view)
     yield from _below(root, view, "", 1, 1)
 
 
@@ -123,10 +133,11 @@ def _fold(
     branch, trunk = guides
     first = fold.members[0]
     whole = sum(view.weights[node] for node in (*fold.members, *fold.odd))
+    _doubt(fold.members, view)
     yield Row(
         branch,
         safe(name),
-        detail=described(first.meta),
+        detail=detail(first, view),
         shape=shape(first.tensor.shape) if first.tensor else "",
         dtype=safe(first.tensor.dtype) if first.tensor else "",
         device=safe(first.device),
@@ -153,7 +164,7 @@ def _row(node: Node, name: str, view: View, branch: str, times: int, level: int)
     if tensor is None:
         share = _share(weight * times, view)
         own = weight if node.children else None
-        return Row(branch, safe(name), described(node.meta), parameters=own, times=times, share=share)
+        return Row(branch, safe(name), detail(node, view), parameters=own, times=times, share=share)
     counted = tensor.path in view.counts and tensor.path not in view.names
     return Row(
         branch,
@@ -185,6 +196,52 @@ def _note(node: Node, view: View) -> str:
         notes.append("frozen")
     notes += [safe(word) for word in (tensor.layout, tensor.subclass) if word and word != "strided"]
     return ", ".join(notes)
+
+
+def detail(node: Node, view: View) -> str:
+    """`Linear 20→256` where the file names the class; `Linear 20→256  likely` where it is inferred."""
+    return described(node.meta) or view.inferred.get(node, "")
+
+
+def _infer(root: Node, view: View) -> None:
+    """Find the words for modules that the file does not name the classes of, and which seem alike."""
+    if not view.told:
+        return
+    stack = [(root, "")]
+    while stack:
+        node, path = stack.pop()
+        if words := seeming(view.told.get(path)):
+            view.inferred[node] = words
+        stack += [
+            (child, f"{path}.{child.name}" if node.parent else child.name)
+            for child in node.children
+            if child.tensor is None
+        ]
+    numbers: dict[object, int] = {}
+    for node in bottom_up(root):
+        below = tuple(view.seems[child] for child in node.children)
+        view.seems[node] = numbers.setdefault((node.signature, view.inferred.get(node), below), len(numbers))
+
+
+def seeming(guess: Guess | None) -> str:
+    """`Linear 20→256  likely`; nothing where no layer is known."""
+    if guess is None or guess.layer is None:
+        return ""
+    return f"{safe(layers.described(guess))}  {guess.confidence}"
+
+
+def _doubt(members: tuple[Node, ...], view: View) -> None:
+    """Forget what is inferred of the first of folded blocks, where it is not so of all of them."""
+    if len({view.seems.get(node) for node in members}) == 1:
+        return
+    stack = [members]
+    while stack:
+        nodes = stack.pop()
+        if len({view.inferred.get(node) for node in nodes}) > 1:
+            view.inferred.pop(nodes[0], None)
+        for child in nodes[0].children:
+            like = [next(twin for twin in node.children if twin.name == child.name) for node in nodes]
+            stack.append(tuple(like))
 
 
 def described(meta: ModuleMeta | None) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from io import StringIO
 from itertools import islice
@@ -13,9 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from ckptaudit.fold import tree
+from ckptaudit.layers import Guess
 from ckptaudit.model import Checkpoint
+from ckptaudit.reports.inspect.layers import inferred
 from ckptaudit.reports.inspect.notes import counted, devices, header, notes
-from ckptaudit.reports.inspect.rows import Row, View, described, rows
+from ckptaudit.reports.inspect.rows import Row, View, described, rows, seeming
 from ckptaudit.reports.inspect.selection import ALL, Selection
 from ckptaudit.summary import Group, alias_name, overlaps, parameters, pick, ties, totals
 from ckptaudit.text import grouped, percent
@@ -61,25 +63,33 @@ def render(checkpoint: Checkpoint, page: Page) -> str:
     console.print(Text.assemble((name, "bold"), "  ", (facts, "dim")))
     console.print()
     console.print(Text(f"  {counted(checkpoint, whole, tied)}"))
-    _tree(console, checkpoint, page, tied)
-    _notes(console, notes(checkpoint, chosen, whole, tied, overlaps(checkpoint)))
+    told = inferred(checkpoint, chosen)
+    _tree(console, checkpoint, page, tied, told)
+    _notes(console, notes(checkpoint, chosen, whole, tied, overlaps(checkpoint), told))
     return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
 
 
-def _tree(console: Console, checkpoint: Checkpoint, page: Page, tied: tuple[Group, ...]) -> None:
+def _tree(
+    console: Console,
+    checkpoint: Checkpoint,
+    page: Page,
+    tied: tuple[Group, ...],
+    told: Mapping[str, Guess],
+) -> None:
     keep = page.selection.tensors(checkpoint) if page.selection.narrows else None
     chosen = pick(checkpoint)
     names = alias_name(checkpoint)
     firsts = {tensor.path: names(group)[0] for group in tied for tensor in group[1:]}
     root = tree(checkpoint, chosen, keep, firsts)
-    view = View(parameters(checkpoint, tied), firsts, page.depth, page.expand, page.selection.order)
+    view = View(parameters(checkpoint, tied), firsts, page.depth, page.expand, page.selection.order, told)
     shown = list(islice(rows(root, view), MOST_ROWS + 1))
     if not shown and keep is not None and not keep:
         console.print(Text("\n  no tensor matches --include and --exclude", "yellow"))
     if not shown:
         return
     console.print()
-    top = " ".join(["(model)" if chosen is not None else "(saved object)", described(root.meta)]).strip()
+    name = "(model)" if chosen is not None else "(saved object)"
+    top = " ".join([name, described(root.meta) or seeming(told.get(""))]).strip()
     mixed = len(devices(checkpoint)) > 1
     for bars in (True, False):
         table = [_heading(top, mixed), *(_cells(row, mixed, bars) for row in shown[:MOST_ROWS])]

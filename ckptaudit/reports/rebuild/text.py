@@ -49,7 +49,9 @@ def _facts(document: Mapping[str, Any]) -> Iterator[tuple[str, Sequence[str]]]:
     yield "lost", _few(lost)
     yield "left out", _few([f"hook {safe(each)}" for each in document["hooks"]] + _odd(document["odd"]))
     yield "unknown", _unknown(document["modules"])
-    yield "forward", _few([f"raises: {safe(why)}" for why in document["cannot_run"]]) or ["runs"]
+    reasons = document["cannot_run"]
+    more = f" ({len(reasons) - 1} more: --format json)" if len(reasons) > 1 else ""
+    yield "forward", [f"raises: {safe(reasons[0])}{more}" if reasons else "runs"]
 
 
 def _few(rows: list[str]) -> list[str]:

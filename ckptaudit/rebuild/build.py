@@ -1,0 +1,186 @@
+"""Makes the nn.Module of a plan, on the meta device: no memory is taken, and nothing of the file runs.
+
+Needs torch. Where a layer does not fit the tensors that the file has for it, or does not allow their names, a
+`Skeleton` takes its place, so that loading the state dict strictly succeeds whatever is in it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ckptaudit.model import TensorMeta
+from ckptaudit.rebuild.construct import UnbuildableError, construct, wrap
+from ckptaudit.rebuild.fill import fill
+from ckptaudit.rebuild.places import Places, places
+from ckptaudit.rebuild.plan import Part, Plan
+from ckptaudit.rebuild.register import Held, fits, register, set_settings
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ("build", "cannot_run", "fill")
+
+_NO_FORWARD = ("Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict")
+
+
+def build(plan: Plan) -> torch.nn.Module:
+    """The module that `plan` describes, with its parameters on the meta device.
+
+    Its state dict has the keys and shapes of the plan, whatever they are.
+    """
+    import torch
+
+    module: torch.nn.Module
+    with warnings.catch_warnings(), torch.device("meta"):
+        warnings.simplefilter("ignore")  # of zero-sized tensors, and of old wrappers
+        module = _Builder(plan, places(plan)).module()
+        if not _has_the_keys(module, plan):
+            module = _Builder(plan, places(plan, aliases=False), bare=True).module()
+    return module
+
+
+def _has_the_keys(module: Any, plan: Plan) -> bool:
+    held = module.state_dict(keep_vars=True)
+    return set(held) == plan.tensors.keys() | plan.extra.keys()
+
+
+@dataclass(slots=True)
+class _Builder:
+    plan: Plan
+    places: Places
+    bare: bool = False
+
+    def module(self) -> Any:
+        """The model. Children are made before what they hang in: some layers are made of theirs."""
+        own = self.places
+        made: dict[str, Any] = {}
+        whole: dict[str, Any] = {}  # made with all that is below them
+        for path in reversed(list(own.parts)):
+            if path not in own.same:
+                made[path], complete = self._made(path, made)
+                if complete:
+                    whole[path] = made[path]
+        for path in own.parts:
+            if path not in own.same and path not in whole:
+                below = {name: made[own.same.get(at, at)] for name, at in self._below(path)}
+                _hang(made[path], below)
+        return made[""]
+
+    def _below(self, path: str) -> Iterator[tuple[str, str]]:
+        yield from self.places.children.get(path, {}).items()
+
+    def _made(self, path: str, made: Mapping[str, Any]) -> tuple[Any, bool]:
+        """The module at `path`, without the children of the plan; whether it has made them all itself."""
+        part = self.places.parts[path]
+        held = Held(self._rows(path, self.places.tensors), self._rows(path, self.places.unsaved))
+        names = [*self.places.children.get(path, {}), *held.rows, *self.places.extra.get(path, {})]
+        reason = ""
+        if part.layer is not None and not self.bare:
+            if _are_registrable(names) and path not in self.places.extra:
+                try:
+                    return self._constructed(part, held, made)
+                except UnbuildableError as error:
+                    reason = str(error)
+            else:
+                reason = f"{part.layer} cannot have the names that the file gives"
+        return self._skeleton(part, held, reason), False
+
+    def _rows(self, path: str, kept: Mapping[str, Mapping[str, str]]) -> dict[str, TensorMeta]:
+        rows = self.plan.tensors if kept is self.places.tensors else self.plan.unsaved
+        return {name: rows[key] for name, key in kept.get(path, {}).items()}
+
+    def _constructed(self, part: Part, held: Held, made: Mapping[str, Any]) -> tuple[Any, bool]:
+        from ckptaudit.rebuild.modules import refuse
+
+        layer = part.layer or ""
+        prefix = f"{part.path}." if part.path else ""
+        most = len(self.plan.tensors) + len(self.plan.parts)
+        below = {name: made[at] for name in ("layers.0", "norm", "encoder", "decoder")
+                 if (at := self._first(prefix + name)) in made}  # fmt: skip
+        module = construct(layer, part.arguments, most, below)
+        rows = held.rows if part.cls is not None else self._all_rows(prefix)
+        for wrapper, parameter in part.wrappers:
+            wrap(module, wrapper, parameter, {name: row.shape for name, row in rows.items()})
+        exact = part.cls is not None
+        if not exact and not fits(module, rows):
+            raise UnbuildableError(f"{layer} does not have the tensors that the file has")
+        register(module, held if exact else Held(rows, held.unsaved), exact)
+        set_settings(module, part)
+        if part.unknown:
+            module.forward = refuse(layer, part.unknown)
+        return module, not exact
+
+    def _first(self, path: str) -> str:
+        return self.places.same.get(path, path)
+
+    def _all_rows(self, prefix: str) -> dict[str, TensorMeta]:
+        """The tensors below a path, by the rest of their keys."""
+        owners = self.places.tensors
+        path = prefix[:-1]
+        inside = [path, *(at for at in owners if at.startswith(prefix) and at != path)] if prefix else owners
+        return {
+            key[len(prefix) :]: self.plan.tensors[key]
+            for owner in inside
+            for key in owners.get(owner, {}).values()
+        }
+
+    def _skeleton(self, part: Part, held: Held, reason: str) -> Any:
+        from ckptaudit.rebuild.modules import Skeleton, hold
+
+        module = Skeleton(part.cls, reason)
+        register(module, held, exact=True)
+        hold(module, self.places.extra.get(part.path, {}))
+        set_settings(module, part)
+        return module
+
+
+def _are_registrable(names: list[str]) -> bool:
+    """Whether nn.Module can register all of them, side by side."""
+    return len(set(names)) == len(names) and all(name and "." not in name for name in names)
+
+
+def _hang(module: Any, children: Mapping[str, Any]) -> None:
+    """Give `module` exactly these children."""
+    import torch
+
+    own = vars(torch.nn.Module())
+    module._modules.clear()
+    for name, child in children.items():
+        if name not in own:
+            module.__dict__.pop(name, None)  # a plain attribute: `activation`, `norm`
+        module._modules[name] = child
+
+
+def cannot_run(plan: Plan) -> tuple[str, ...]:
+    """Why the forward of what `build` makes of `plan` cannot run; empty where it can."""
+    from ckptaudit.rebuild.modules import Refusal, Skeleton, refusal_of
+
+    found: dict[str, list[str]] = {}
+    module = build(plan)
+    called = {
+        "": module,
+        **{path: child for path, child in module.named_modules() if _is_called(module, path)},
+    }
+    for path, child in module.named_modules():
+        refusal = child.__dict__.get("forward")
+        if isinstance(child, Skeleton):
+            found.setdefault(refusal_of(child), []).append(path)
+        elif isinstance(refusal, Refusal):
+            found.setdefault(refusal.reason, []).append(path)
+        elif path in called and type(child).__name__ in _NO_FORWARD:
+            found.setdefault(f"{type(child).__name__} has no forward", []).append(path)
+    return tuple(_told(reason, paths) for reason, paths in found.items())
+
+
+def _is_called(model: Any, path: str) -> bool:
+    """Whether torch itself calls the module: one in a Sequential."""
+    above = path.rpartition(".")[0]
+    return path != "" and type(model.get_submodule(above)).__name__ == "Sequential"
+
+
+def _told(reason: str, paths: list[str]) -> str:
+    first = paths[0] or "the model"
+    return f"{first}: {reason}" if len(paths) == 1 else f"{first} and {len(paths) - 1} more: {reason}"

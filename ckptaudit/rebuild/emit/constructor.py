@@ -1,0 +1,228 @@
+"""The call that makes one layer of torch.nn, what was put around it, and the tensors that it then has."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from math import prod
+from typing import Final
+
+from ckptaudit.layers import ModuleLike, TensorLike
+from ckptaudit.layers.registry import fitting
+from ckptaudit.rebuild.emit.code import Expression, Group, Item, Number, call, value
+from ckptaudit.rebuild.emit.made import Made, Shape, made
+from ckptaudit.rebuild.emit.names import is_attribute
+from ckptaudit.rebuild.emit.text import UnwritableError, quoted
+from ckptaudit.rebuild.emit.tree import Node
+from ckptaudit.rebuild.known import FUNCTIONS, ROWS, is_needed
+
+CONTAINERS: Final = frozenset({"Sequential", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
+# Layers that torch.nn does not have, but many files do: they are written into the source.
+OUR_OWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "Conv1D": ("nf", "nx"),
+    "FrozenBatchNorm2d": ("num_features",),
+}
+_CLASS = re.compile(r"[A-Z][A-Za-z0-9]{0,60}")
+_TOLD = re.compile(r"\b(n_power_iterations|eps)=(\d{1,9}(?:\.\d{1,20})?(?:e-?\d{1,3})?)(?![\w.])")
+_KERNELS = frozenset({"kernel_size", "stride", "padding", "dilation", "output_padding"})
+_ACTIVATIONS = frozenset(FUNCTIONS.values())
+_STACKED = {"TransformerEncoder": "encoder_layer", "TransformerDecoder": "decoder_layer"}
+# How wrappers are written; a layer in one that is not here cannot be.
+_WRAPPERS: Final = {
+    "weight_norm": "nn.utils.weight_norm",
+    "spectral_norm": "nn.utils.spectral_norm",
+    "prune": "nn.utils.prune.identity",
+    "parametrizations.weight_norm": "nn.utils.parametrizations.weight_norm",
+    "parametrizations.spectral_norm": "nn.utils.parametrizations.spectral_norm",
+    "parametrizations.orthogonal": "nn.utils.parametrizations.orthogonal",
+}
+
+
+def is_layer(node: Node) -> bool:
+    """Whether the plan names a layer that a call can make: no container, and no class of anything else."""
+    name = node.part.layer
+    return (
+        name is not None
+        and name not in CONTAINERS
+        and (name in ROWS or name in OUR_OWN or _CLASS.fullmatch(name) is not None)
+        and all(_kind(wrapper) in _WRAPPERS for wrapper, _ in node.part.wrappers)
+    )
+
+
+def constructed(node: Node, name: str) -> Group:
+    """`nn.Linear(20, 256)`, in its wrappers. Raises UnwritableError where an argument is no plain value."""
+    layer = node.part.layer or ""
+    code = _call(name, layer, _arguments(node))
+    for wrapper, parameter in node.part.wrappers:
+        named = _wrapper_arguments(node, wrapper, parameter)
+        code = call(_WRAPPERS[_kind(wrapper)], code, quoted(parameter), **named)
+        if parameter == "weight" and wrapper != "prune":
+            code = code._replace(items=(code.items[0], *code.items[2:]))
+    return code
+
+
+def _arguments(node: Node) -> Mapping[str, object]:
+    """The arguments of the plan; a stack of transformer layers takes its first one from its parts."""
+    layer, arguments = node.part.layer, {**filled(node), **node.part.arguments}
+    argument = _STACKED.get(layer or "")
+    if argument and argument not in arguments:
+        layers = node.inside.get("layers")
+        first = layers and next(iter(layers.inside.values()), None)
+        if not first or first.part.layer is None:
+            raise UnwritableError(argument)
+        arguments = {argument: ModuleLike(first.part.layer, first.part.arguments), **arguments}
+        norm = node.inside.get("norm")
+        if norm is not None and norm.part.layer is not None:
+            arguments["norm"] = ModuleLike(norm.part.layer, norm.part.arguments)
+    return arguments
+
+
+def filled(node: Node) -> Mapping[str, object]:
+    """Arguments that torch wants, the plan has not, and shapes of tensors tell."""
+    row = ROWS.get(node.part.layer or "", {})
+    lacking = [
+        name for name, default in row.items() if is_needed(default) and name not in node.part.arguments
+    ]
+    shapes = {name: tensor.shape for name, tensor in node.tensors.items() if tensor.shape is not None}
+    if not lacking or len(shapes) != len(node.tensors) or not shapes:
+        return {}
+    for layer, arguments in fitting(shapes):
+        if layer.name == node.part.layer:
+            return {name: arguments[name] for name in lacking if name in arguments}
+    return {}
+
+
+def _call(function: str, layer: str, arguments: Mapping[str, object]) -> Group:
+    row = ROWS.get(layer, {})
+    first = [name for name, default in row.items() if is_needed(default)] or list(OUR_OWN.get(layer, ()))
+    if layer in _STACKED:
+        first = [_STACKED[layer], *first]
+    items = []
+    for name in first:
+        if name not in arguments:
+            raise UnwritableError(name)
+        items.append(Item(_written(arguments[name], name, layer)))
+    for name, given in arguments.items():
+        is_default = name in row and type(row[name]) is type(given) and row[name] == given
+        if name in first[: len(items)] or is_default:
+            continue
+        if not is_attribute(name):
+            raise UnwritableError(name)
+        items.append(Item(_written(given, name, layer), f"{name}="))
+    return Group(f"{function}(", tuple(items))
+
+
+def _written(given: object, name: str, layer: str) -> Expression:
+    if isinstance(given, TensorLike):
+        return call("torch.empty", *(tuple([Number(size, name) for size in given.shape]) or ("()",)))
+    if isinstance(given, ModuleLike):
+        if not _CLASS.fullmatch(given.layer):
+            raise UnwritableError(given.layer)
+        return _call(f"nn.{given.layer}", given.layer, given.arguments)
+    if name == "activation" and type(given) is str and given not in ("relu", "gelu"):
+        function = given.removeprefix("torch.nn.functional.")
+        if function not in _ACTIVATIONS:
+            raise UnwritableError(given)
+        return f"nn.functional.{function}"
+    return value(_short(given, name, layer), name)
+
+
+def _short(given: object, name: str, layer: str) -> object:
+    """(3, 3) is 3 for a Conv2d, and (8,) is 8 for a LayerNorm."""
+    if not isinstance(given, tuple | list) or not given or any(size != given[0] for size in given):
+        return given
+    dims = layer[-2:-1] if name in _KERNELS and "Conv" in layer else ""
+    whole = 1 if name == "normalized_shape" else int(dims) if dims.isdecimal() else 0
+    return given[0] if len(given) == whole else given
+
+
+def tensors_of(node: Node) -> Made | None:
+    """Names and shapes of the tensors that `constructed` makes; None where that is not known."""
+    found = made(node.part.layer or "", {**filled(node), **node.part.arguments})
+    if found is None:
+        return None
+    for wrapper, parameter in node.part.wrappers:
+        if parameter not in found:
+            return None
+        inner = _wrapped(node, wrapper, parameter, found.pop(parameter))
+        if inner is None:
+            return None
+        found |= inner
+    return found
+
+
+def _wrapped(node: Node, wrapper: str, parameter: str, shape: Shape) -> Made | None:
+    """What a wrapper makes of a parameter."""
+    wrapper = _kind(wrapper)
+    stem = f"parametrizations.{parameter}."
+    if shape is None or not shape:
+        return None
+    if wrapper.endswith("weight_norm"):
+        dim = _dim(node, wrapper, parameter)
+        norms = () if dim is None else tuple([size if at == dim else 1 for at, size in enumerate(shape)])
+        names: tuple[str, ...] = (f"{stem}original0", f"{stem}original1")
+        names = names if "." in wrapper else (f"{parameter}_g", f"{parameter}_v")
+        return {names[0]: norms, names[1]: shape}
+    if wrapper == "prune":
+        return {f"{parameter}_orig": shape, f"{parameter}_mask": shape}
+    if wrapper.endswith("spectral_norm"):
+        names = _spectral_names(wrapper, parameter)
+        dim = _spectral_dim(node, names[1], shape)
+        return {names[0]: shape, names[1]: (shape[dim],), names[2]: (prod(shape) // (shape[dim] or 1),)}
+    return {f"{stem}original": shape, f"{stem}0.base": shape} if wrapper.endswith("orthogonal") else None
+
+
+def _wrapper_arguments(node: Node, wrapper: str, parameter: str) -> dict[str, Expression]:
+    if wrapper.endswith("weight_norm"):
+        dim = _dim(node, wrapper, parameter)
+        return {} if dim == 0 else {"dim": repr(dim)}
+    # `spectral_norm(n_power_iterations=3)`: text of a plan, of which nothing but numbers is taken.
+    told = _TOLD.findall(wrapper.partition("(")[2])
+    named: dict[str, Expression] = {
+        name: repr(int(number) if name == "n_power_iterations" else float(number))
+        for name, number in told
+        if name == "eps" or number.isdecimal()
+    }
+    if _kind(wrapper).endswith("spectral_norm"):
+        whole, vector, _ = _spectral_names(wrapper, parameter)
+        tensor = dict(node.owned()).get(whole)
+        if tensor is not None and tensor.shape:
+            dim = _spectral_dim(node, vector, tensor.shape)
+            if dim != _usual(node):
+                named["dim"] = repr(dim)
+    return named
+
+
+def _spectral_names(wrapper: str, parameter: str) -> tuple[str, str, str]:
+    """Of the parameter as it is kept, and of its singular vectors, left and right."""
+    if "." in _kind(wrapper):
+        inner = f"parametrizations.{parameter}."
+        return f"{inner}original", f"{inner}0._u", f"{inner}0._v"
+    return f"{parameter}_orig", f"{parameter}_u", f"{parameter}_v"
+
+
+def _usual(node: Node) -> int:
+    return 1 if (node.part.layer or "").startswith("ConvTranspose") else 0
+
+
+def _spectral_dim(node: Node, vector: str, shape: tuple[int, ...]) -> int:
+    """The dimension whose size the left singular vector has."""
+    tensor = dict(node.owned()).get(vector)
+    usual = min(_usual(node), len(shape) - 1)
+    if tensor is None or not tensor.shape or tensor.shape[0] == shape[usual]:
+        return usual
+    return next((at for at, size in enumerate(shape) if size == tensor.shape[0]), usual)
+
+
+def _kind(wrapper: str) -> str:
+    return wrapper.partition("(")[0]
+
+
+def _dim(node: Node, wrapper: str, parameter: str) -> int | None:
+    """The dimension along which weight norm keeps norms: the one in which they have more than one, or all."""
+    name = f"parametrizations.{parameter}.original0" if "." in wrapper else f"{parameter}_g"
+    tensor = dict(node.owned()).get(name)
+    shape = () if tensor is None or tensor.shape is None else tensor.shape
+    if not shape:
+        return None
+    return next((at for at, size in enumerate(shape) if size != 1), 0)

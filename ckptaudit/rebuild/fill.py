@@ -1,0 +1,158 @@
+"""Gives a module that `build` made its tensors: strictly, and without copying any.
+
+Needs torch. State dicts know neither ties nor plain attributes; the plan does.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ckptaudit.rebuild.plan import Plan
+
+if TYPE_CHECKING:
+    import torch
+
+
+def fill(
+    module: torch.nn.Module,
+    plan: Plan,
+    tensors: Mapping[str, torch.Tensor],
+    unsaved: Mapping[str, torch.Tensor],
+    extra: Mapping[str, object],
+) -> None:
+    """Load `tensors` and `extra`, by key, into what `build` made of `plan`, and `unsaved` beside them.
+
+    Tied parameters become one object. Lazy parameters stay as they are. Raises RuntimeError, as
+    `load_state_dict` does, where keys are missing or shapes differ.
+    """
+    lazy = _take_lazy(module, tensors)
+    try:
+        module.load_state_dict(_state(module, plan, tensors, extra), strict=True, assign=True)
+    finally:
+        for kept, name, parameter in lazy:
+            kept[name] = parameter
+    for group in plan.ties:
+        _tie(module, group)
+    for key, tensor in unsaved.items():
+        _attach(module, key, tensor)
+    _compute(module)
+
+
+def _take_lazy(module: Any, tensors: Mapping[str, torch.Tensor]) -> list[tuple[dict[str, Any], str, Any]]:
+    """Take out what is to stay lazy: `load_state_dict` would ask for the shape of it (torch 2.13)."""
+    from torch.nn.parameter import is_lazy
+
+    found = []
+    for path, inner in module.named_modules():
+        prefix = f"{path}." if path else ""
+        for kept in (inner._parameters, inner._buffers):
+            for name, value in kept.items():
+                if value is not None and is_lazy(value) and is_lazy(tensors.get(prefix + name, value)):
+                    found.append((kept, name, value))
+                    kept[name] = None
+    return found
+
+
+def _state(
+    module: Any, plan: Plan, tensors: Mapping[str, torch.Tensor], extra: Mapping[str, object]
+) -> OrderedDict[str, Any]:
+    from torch import nn
+
+    state: OrderedDict[str, Any] = OrderedDict()
+    for key, here in module.state_dict(keep_vars=True).items():
+        if key in tensors:
+            given = tensors[key]
+            is_buffer = isinstance(given, nn.Parameter) and not isinstance(here, nn.Parameter)
+            state[key] = given.detach() if is_buffer else given
+    state.update((key, extra.get(key, kept)) for key, kept in plan.extra.items())
+    # Modules then see their own version, and none adds a tensor that the file does not have.
+    metadata = {
+        path: {"version": inner._version} for path, inner in module.named_modules(remove_duplicate=False)
+    }
+    state._metadata = metadata  # type: ignore[attr-defined]
+    return state
+
+
+def _tie(module: Any, group: tuple[str, ...]) -> None:
+    """Make parameters that share their memory one object."""
+    import torch
+
+    places = [place for key in group if (place := locate(module, key)) is not None]
+    parameters = [(owner, name) for owner, name in places if owner._parameters.get(name) is not None]
+    for owner, name in parameters[1:]:
+        first, own = parameters[0][0]._parameters[parameters[0][1]], owner._parameters[name]
+        if own is not first and own.shape == first.shape and own.dtype == first.dtype:
+            if isinstance(owner, torch.nn.RNNBase):
+                setattr(owner, name, first)
+            else:
+                owner._parameters[name] = first
+
+
+def _attach(module: Any, key: str, tensor: torch.Tensor) -> None:
+    """Set a plain attribute, or a buffer that is not persistent, where a module is to have it."""
+    import torch
+
+    path, _, name = key.rpartition(".")
+    owner = _inner(module, path)
+    if owner is None:
+        return  # in a plain list or dict, of which nothing more is known
+    if name in owner._buffers:
+        owner._buffers[name] = tensor
+    elif (
+        name
+        and name not in owner._parameters
+        and name not in owner._modules
+        and not hasattr(torch.nn.Module, name)
+        and name not in vars(torch.nn.Module())
+    ):
+        owner.__dict__[name] = tensor
+
+
+def locate(module: Any, key: str) -> tuple[Any, str] | None:
+    """The module that has the tensor `key`, and its name there; names may hold dots."""
+    todo = [(module, key)]
+    while todo:
+        owner, rest = todo.pop()
+        if owner._parameters.get(rest) is not None or owner._buffers.get(rest) is not None:
+            return owner, rest
+        todo.extend(_into(owner, rest))
+    return None
+
+
+def _inner(module: Any, path: str) -> Any:
+    todo = [(module, path)] if path else []
+    while todo:
+        owner, rest = todo.pop()
+        if owner._modules.get(rest) is not None:
+            return owner._modules[rest]
+        todo.extend(_into(owner, rest))
+    return None if path else module
+
+
+def _into(owner: Any, rest: str) -> list[tuple[Any, str]]:
+    found = []
+    end = rest.find(".")
+    while end >= 0:
+        child = owner._modules.get(rest[:end])
+        if child is not None:
+            found.append((child, rest[end + 1 :]))
+        end = rest.find(".", end + 1)
+    return found
+
+
+def _compute(module: Any) -> None:
+    """Compute what torch.nn.utils keeps beside the parts of a parameter, where the file has it not."""
+    for inner in module.modules():
+        for hook in inner._forward_pre_hooks.values():
+            kind = type(hook).__module__.removeprefix("torch.nn.utils.")
+            name = getattr(hook, "_tensor_name" if kind == "prune" else "name", "")
+            if not getattr(vars(inner).get(name), "is_meta", False):
+                continue
+            if kind == "prune":
+                setattr(inner, name, hook.apply_mask(inner))
+            elif kind == "spectral_norm":
+                setattr(inner, name, hook.compute_weight(inner, do_power_iteration=False))
+            elif kind == "weight_norm":
+                setattr(inner, name, hook.compute_weight(inner))

@@ -1,0 +1,224 @@
+"""What running one model again and again shows: is it deterministic, does it change itself, how noisy?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ckptaudit.verify.cases import Case, mapped
+from ckptaudit.verify.facts import Checks, Kind, Weight
+from ckptaudit.verify.held import weigh
+from ckptaudit.verify.leaves import Leaf
+from ckptaudit.verify.lib import library
+from ckptaudit.verify.numbers import NO_NOISE, relative
+from ckptaudit.verify.run import CannotRunError, Way, outputs, writes_inputs
+from ckptaudit.verify.settings import random_state, seed_all
+
+_SEEDS = 8  # that are tried where forward draws random numbers
+_MOST_THREADS = 8
+Tensors = Mapping[str, tuple[Kind, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """A way to call a model, the inputs, and what it gave for them at first."""
+
+    way: Way
+    cases: tuple[Case, ...]
+    first: tuple[tuple[Leaf, ...], ...]
+    seed: int
+
+    def again(self, place: int, seed: int | None = None) -> tuple[Leaf, ...]:
+        """The outputs of another run of one case."""
+        return outputs(self.way, self.cases[place], self.seed if seed is None else seed)
+
+
+def check(runs: Runs, tensors: Tensors, weights: Mapping[str, Weight], floor: bool) -> Checks:
+    """Run the model on, and put together what shows. Raises CannotRunError where it stops running."""
+    # Backwards: what one case leaves behind meets another one's repetition.
+    repeat = _differing(runs, range(len(runs.cases) - 1, -1, -1), (runs.seed,))
+    drawn = _draws(runs)
+    seeds = _differing(runs, range(len(runs.cases)), (runs.seed + 1, runs.seed + 2))
+    if drawn and not seeds:
+        seeds = _differing(runs, range(1), range(runs.seed + 3, runs.seed + 3 + _SEEDS))
+    batch, mix = (None, False) if repeat or seeds else _batch_noise(runs)
+    return Checks(
+        repeat=repeat,
+        seeds=tuple(name for name in seeds if name not in repeat),
+        drawn=drawn,
+        inputs_changed=any(writes_inputs(runs.way, case, runs.seed) for case in runs.cases[:1]),
+        constant=() if repeat or seeds else _constant(runs),
+        not_finite=_not_finite(runs),
+        threads=None if repeat or seeds else _thread_noise(runs),
+        batch=batch,
+        rows_mix=mix,
+        rounding=_rounding_noise(runs, tensors) if floor and not (repeat or seeds) else None,
+        changed=_changed(tensors, weights),
+    )
+
+
+def _changed(tensors: Tensors, weights: Mapping[str, Weight]) -> tuple[str, ...]:
+    """Tensors of the model that are no longer what they were before it ran."""
+    now = weigh(tensors, lambda name: "")
+    return tuple(name for name, weight in now.items() if weight.digest != weights[name].digest)
+
+
+def _differing(runs: Runs, places: range, seeds: tuple[int, ...] | range) -> tuple[str, ...]:
+    """Outputs that are others than at first in a run with one of these seeds."""
+    found: dict[str, None] = {}
+    for place in places:
+        for seed in seeds:
+            found |= dict.fromkeys(unlike(runs.again(place, seed), runs.first[place]))
+    return tuple(found)
+
+
+def unlike(ones: tuple[Leaf, ...], others: tuple[Leaf, ...]) -> list[str]:
+    """The names of outputs that are not equal in every bit, or that only one side has."""
+    left, right = ({leaf.name: leaf.facts for leaf in each} for each in (ones, others))
+    return [name for name in {**left, **right} if left.get(name) != right.get(name)]
+
+
+def _draws(runs: Runs) -> bool:
+    seed_all(runs.seed)
+    before = random_state()
+    runs.again(0)
+    return random_state() != before
+
+
+def _constant(runs: Runs) -> tuple[str, ...]:
+    """Outputs that stay the same whatever goes in; none where nothing goes in."""
+    if not any(_tensors(case) for case in runs.cases):
+        return ()
+    # A dict for its order: a name leaves it once its output has been seen to change.
+    left = {leaf.name for leaf in runs.first[0] if leaf.is_tensor}
+    for seed in range(3):
+        for case, first in zip(runs.cases, runs.first, strict=True):
+            if not left:
+                return ()
+            with suppress(CannotRunError):
+                left -= set(unlike(outputs(runs.way, _stirred(case, seed), runs.seed), first))
+    return tuple(leaf.name for leaf in runs.first[0] if leaf.name in left)
+
+
+def _tensors(case: Case) -> list[Any]:
+    found: list[Any] = []
+
+    def keep(tensor: Any) -> Any:
+        if tensor.numel():
+            found.append(tensor)
+        return tensor
+
+    mapped(case, keep)
+    return found
+
+
+def _stirred(case: Case, seed: int) -> Case:
+    """The case with other values in it, of the same kind and in the same range."""
+    torch = library()
+    draw = torch.Generator().manual_seed(seed)
+
+    def stir(tensor: Any) -> Any:
+        tensor = tensor.detach().to("cpu")
+        if not tensor.numel():
+            return tensor
+        if tensor.is_floating_point() or tensor.is_complex():
+            noise = torch.randn(tensor.shape, generator=draw, dtype=torch.float64).to(tensor.dtype)
+            return tensor * (1 + seed) + noise * (1 + 10 * seed)
+        order = torch.randperm(tensor.numel(), generator=draw)
+        if tensor.dtype == torch.bool:
+            return tensor.reshape(-1)[order].reshape(tensor.shape) ^ (seed > 0)
+        low, high = int(tensor.min()), int(tensor.max())
+        return torch.randint(low, high + 1 + (low == high), tensor.shape, generator=draw).to(tensor.dtype)
+
+    return mapped(case, stir)
+
+
+def _not_finite(runs: Runs) -> tuple[str, ...]:
+    """Floating outputs that hold elements, and no finite number in any case."""
+    found: dict[str, bool] = {}
+    for leaf in (leaf for case in runs.first for leaf in case if leaf.is_tensor and leaf.value.numel()):
+        if leaf.value.is_floating_point() or leaf.value.is_complex():
+            found[leaf.name] = found.get(leaf.name, False) or bool(leaf.value.isfinite().any())
+    return tuple(name for name, finite in found.items() if not finite)
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    torch = library()
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _thread_noise(runs: Runs) -> float | None:
+    """Differences between one thread and several; None on a device that has none of ours."""
+    if not runs.way.device.startswith("cpu"):
+        return None
+    with _threads(max(2, min(_MOST_THREADS, os.cpu_count() or 1))):
+        found = max(relative(runs.again(place), first) for place, first in enumerate(runs.first))
+    return found if found < NO_NOISE else None
+
+
+def _batch_noise(runs: Runs) -> tuple[float | None, bool]:
+    """Differences between a row alone and the same row among others; and whether rows hang together."""
+    for case, first in zip(runs.cases, runs.first, strict=True):
+        rows = _rows(case, first)
+        if rows < 2:
+            continue
+        noise = 0.0
+        for row in range(rows):
+            alone = mapped(case, lambda tensor, row=row: tensor[row : row + 1])
+            try:
+                found = outputs(runs.way, alone, runs.seed)
+            except CannotRunError:
+                return None, False
+            noise = max(noise, relative(found, tuple(_row(leaf, row) for leaf in first)))
+        return (noise, False) if noise < NO_NOISE else (None, True)
+    return None, False
+
+
+def _rows(case: Case, first: tuple[Leaf, ...]) -> int:
+    """The batch that all tensors of a case and its outputs have as their first dimension; 0 for none."""
+    sizes = {
+        tuple(tensor.shape[:1])
+        for tensor in (*_tensors(case), *(leaf.value for leaf in first if leaf.is_tensor))
+    }
+    return int(next(iter(sizes))[0]) if len(sizes) == 1 and sizes != {()} else 0
+
+
+def _row(leaf: Leaf, row: int) -> Leaf:
+    if not leaf.is_tensor:
+        return leaf
+    value = leaf.value[row : row + 1]
+    return leaf._replace(shape=tuple(value.shape), value=value, digest="")
+
+
+def _rounding_noise(runs: Runs, tensors: Tensors) -> float | None:
+    """The effect of moving every weight by half a unit in its last place; the weights are put back."""
+    torch = library()
+    draw = torch.Generator().manual_seed(runs.seed)
+    moved = {
+        id(tensor): tensor
+        for _, tensor in tensors.values()
+        if tensor.is_floating_point() and tensor.element_size() > 1 and tensor.layout == torch.strided
+    }
+    kept = {name: tensor.detach().clone() for name, tensor in moved.items()}
+    try:
+        with torch.no_grad():
+            for tensor in moved.values():
+                sign = torch.randint(-1, 2, tensor.shape, generator=draw).to(tensor.device)
+                tensor.mul_(1 + sign.to(tensor.dtype) * torch.finfo(tensor.dtype).eps)
+        found = max(relative(runs.again(place), first) for place, first in enumerate(runs.first))
+    except (CannotRunError, RuntimeError):
+        return None
+    finally:
+        with torch.no_grad():
+            for name, tensor in moved.items():
+                tensor.copy_(kept[name])
+    return found if found < NO_NOISE else None

@@ -1,0 +1,74 @@
+"""A checkpoint as a loaded module, ready to be observed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ckptaudit.verify.facts import Load
+from ckptaudit.verify.held import tensors_of
+from ckptaudit.verify.lib import library
+
+_ALIGNED = 64  # bytes at which torch's own memory starts
+
+
+class Loaded(NamedTuple):
+    """`cannot` says why it does not run; `sources` where each tensor came from."""
+
+    module: Any
+    load: Load
+    sources: Mapping[str, str]
+    cannot: str
+
+
+def load(
+    path: str, build: Callable[[], Any] | None, maps: Sequence[str], device: str, dtype: str | None
+) -> Loaded:
+    """Rebuild the checkpoint at `path` on the device, in `dtype` where that is given.
+
+    Raises CkptAuditError where that fails, and whatever `build`, the caller's code, raises.
+    """
+    from ckptaudit.rebuild import rebuild
+
+    rebuilt = rebuild(path, model=build, maps=tuple(maps), device=device)
+    module = rebuilt.module
+    align(module)
+    if dtype:
+        module.to(getattr(library(), dtype))
+    load = Load(
+        missing=tuple(rebuilt.missing),
+        unexpected=tuple(rebuilt.unexpected),
+        mismatched=tuple(rebuilt.mismatched),
+        renamed=dict(rebuilt.renamed),
+        lost_on_save=tuple(rebuilt.lost_on_save),
+        unloaded=tuple(rebuilt.unloaded),
+        hooks=tuple(rebuilt.hooks),
+        problems=tuple(rebuilt.problems),
+        level=str(rebuilt.level),
+    )
+    sources = {key: origin.source for key, origin in rebuilt.origins.items()}
+    return Loaded(module, load, sources, "; ".join(rebuilt.cannot_run))
+
+
+def align(module: Any) -> None:
+    """Move what lies at odd addresses, as in a mapped file, to where torch would have put it.
+
+    Kernels of the CPU may add in another order there, and then equal weights give other bits. Ties stay.
+    """
+    torch = library()
+    moved: dict[int, Any] = {}
+    for _, tensor in tensors_of(module).values():
+        if (
+            torch.nn.parameter.is_lazy(tensor)
+            or tensor.layout != torch.strided
+            or tensor.device.type != "cpu"
+        ):
+            continue
+        storage = tensor.untyped_storage()
+        if not storage.data_ptr() % _ALIGNED:
+            continue
+        fresh = moved.setdefault(storage._cdata, None) or storage.clone()
+        moved[storage._cdata] = fresh
+        with torch.no_grad():
+            view = torch.empty(0, dtype=tensor.dtype)
+            tensor.data = view.set_(fresh, tensor.storage_offset(), tensor.shape, tensor.stride())

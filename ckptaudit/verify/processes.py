@@ -1,0 +1,94 @@
+"""Observations made in processes of their own: one for each, started side by side where memory allows it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ckptaudit.isolated import ChildError, target
+from ckptaudit.isolated.process import ask
+from ckptaudit.verify.facts import Observation
+from ckptaudit.verify.observe import SEED
+from ckptaudit.verify.records import load
+
+SECONDS = 300.0
+_CHILD = "ckptaudit.verify.child"
+_TIMES = 4  # memory of a process, in sizes of its checkpoint
+_OWN = 2**29  # and of torch itself
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process is to observe, and the file that it writes.
+
+    `inputs` is one of {"record": path}, {"file": path} and {"specs": [...]}; no specs: they are derived.
+    """
+
+    path: str
+    out: str
+    model: str | None = None
+    maps: tuple[str, ...] = ()
+    device: str = "cpu"
+    dtype: str | None = None
+    threads: int = 1
+    seed: int = SEED
+    build_seed: int = 1
+    inputs: dict[str, Any] = field(default_factory=lambda: {"specs": []})
+    reference: str = ""
+    seconds: float = SECONDS
+    nbytes: int = 0
+
+
+def observe_all(jobs: Sequence[Job]) -> list[Observation]:
+    """The observation of each job; one that could not be made says why in `cannot`."""
+    if len(jobs) < 2 or not _fit(jobs):
+        return [observe_in_child(job) for job in jobs]
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(observe_in_child, jobs))
+
+
+def observe_in_child(job: Job) -> Observation:
+    """The observation that a new process makes. Raises ChildError where `model` names no code."""
+    model = None if job.model is None else target(job.model, job.model)
+    request = {
+        "path": job.path,
+        "out": job.out,
+        "model": model,
+        "maps": list(job.maps),
+        "device": job.device,
+        "dtype": job.dtype,
+        "threads": job.threads,
+        "seed": job.seed,
+        "build_seed": job.build_seed,
+        "inputs": job.inputs,
+        "reference": job.reference,
+        "seconds": job.seconds,
+    }
+    try:
+        ask(_CHILD, request, job.model or job.path, job.seconds)
+    except ChildError as error:
+        told = f"{error.reason}; {error.remedy}" if error.remedy else error.reason
+        return Observation({}, {}, {}, cannot=told)
+    return load(job.out)
+
+
+def with_values(found: Observation, job: Job) -> Observation:
+    """The observation with the tensors that the process wrote."""
+    return found if found.cannot else replace(found, **_tensors(load(job.out, values=True)))
+
+
+def _tensors(found: Observation) -> dict[str, Any]:
+    return {"inputs": found.inputs, "outputs": found.outputs}
+
+
+def _fit(jobs: Iterable[Job]) -> bool:
+    """Whether all have room in memory at once."""
+    needed = sum(_TIMES * job.nbytes + _OWN for job in jobs)
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):
+        return False
+    return needed < free

@@ -1,0 +1,186 @@
+"""Bytes and structure of two models, before any output is looked at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from ckptaudit.text import plural, some
+from ckptaudit.verify.comparison import DIFFERENT, EQUAL, INCOMPLETE, Stage
+from ckptaudit.verify.facts import Module, Observation, Weight
+from ckptaudit.verify.localise import differing_weights, unlike_config
+
+_TORCH = "torch.nn."
+# Attributes of torch.nn's own modules that change nothing in eval mode.
+_HARMLESS = {
+    "inplace",
+    "momentum",
+    "dropout",
+    "scale_grad_by_freq",
+    "sparse",
+    "enable_nested_tensor",
+    "mask_check",
+    "use_nested_tensor",
+    "dropout_p",
+    "device",
+    "dtype",
+    "num_batches_tracked",
+}
+_LITERALS = ("0123456789-(.", ("True", "False", "nan", "inf"))
+
+
+def bytes_stage(one: Observation, other: Observation) -> Stage:
+    """Whether tensors of one name are equal in every bit; how many odd values; where they came from."""
+    differing = differing_weights(one, other)
+    both = [name for name in one.weights if name in other.weights]
+    facts = [f"{plural(len(both) - len(differing), 'tensor')} of {len(both)} equal in every bit"]
+    if differing:
+        facts.append(f"differing: {some(list(differing))}")
+    facts += _odd(one.weights)
+    facts += _sources(one.weights)
+    return Stage("bytes", DIFFERENT if differing else EQUAL, "; ".join(facts))
+
+
+def _odd(weights: Mapping[str, Weight]) -> Iterator[str]:
+    counts = {
+        "NaN": sum(each.nan for each in weights.values()),
+        "-0.0": sum(each.negative_zero for each in weights.values()),
+    }
+    found = [f"{number} {name}" for name, number in counts.items() if number]
+    if found:
+        yield f"holds {', '.join(found)}"
+
+
+def _sources(weights: Mapping[str, Weight]) -> Iterator[str]:
+    counts = Counter(each.source for each in weights.values() if each.source)
+    if counts:
+        yield ", ".join(f"{number} {name.replace('_', ' ')}" for name, number in sorted(counts.items()))
+
+
+def from_init(found: Observation) -> list[str]:
+    """Tensors of the state dict that keep what the code put there: the file says nothing of them."""
+    return [
+        name for name, each in found.weights.items() if each.source == "from_init" and each.kind != "unsaved"
+    ]
+
+
+def incomplete_load(found: Observation) -> str:
+    """What of a checkpoint and its model did not come together; "" where all did."""
+    load = found.load
+    if load is None:
+        return ""
+    kinds = {
+        "missing": load.missing,
+        "unexpected": load.unexpected,
+        "mismatched": load.mismatched,
+        "not loaded": load.unloaded,
+        "hooks that are not rebuilt": load.hooks,
+    }
+    facts = [f"{len(keys)} {word}: {some(list(keys))}" for word, keys in kinds.items() if keys]
+    if (left := [name for name in from_init(found) if name not in load.missing]) and not load.mismatched:
+        facts.append(f"{len(left)} left as the code makes them: {some(left)}")
+    return "; ".join(facts)
+
+
+def structure_stage(one: Observation, other: Observation) -> Stage:
+    """Keys, shapes, dtypes, ties, classes and configuration."""
+    facts = list(_structure(one, other))
+    loaded = incomplete_load(one) or incomplete_load(other)
+    if loaded:
+        return Stage("structure", INCOMPLETE, "; ".join([loaded, *facts]))
+    alike = f"{plural(len(one.weights), 'tensor')}, {plural(len(one.modules), 'module')}"
+    return Stage("structure", DIFFERENT if facts else EQUAL, "; ".join(facts) or alike)
+
+
+def _structure(one: Observation, other: Observation) -> Iterator[str]:
+    for only, word in (
+        (one.weights.keys() - other.weights.keys(), "only here"),
+        (other.weights.keys() - one.weights.keys(), "only in the reference"),
+    ):
+        if only:
+            yield f"{plural(len(only), 'tensor')} {word}: {some(sorted(only))}"
+    for name in ("shape", "dtype"):
+        unlike = [
+            key
+            for key, each in one.weights.items()
+            if key in other.weights and getattr(each, name) != getattr(other.weights[key], name)
+        ]
+        if unlike:
+            yield f"{name} differs: {some(unlike)}"
+    if set(map(frozenset, one.ties)) != set(map(frozenset, other.ties)):
+        yield "ties differ"
+    if flags := [
+        path
+        for path, each in one.modules.items()
+        if path in other.modules and each.training != other.modules[path].training
+    ]:
+        yield f"saved in train mode here or there only: {some([path or '(model)' for path in flags])}"
+    if late := [path or "(model)" for path, each in one.modules.items() if each.late]:
+        yield f"stays in train mode: {some(late)}"
+    unlike = [f"{path or '(model)'} {', '.join(names)}" for path, names in _configurations(one, other)]
+    if unlike:
+        yield f"configuration differs: {some(unlike)}"
+
+
+def _configurations(one: Observation, other: Observation) -> Iterator[tuple[str, dict[str, str]]]:
+    for path, mine in one.modules.items():
+        theirs = other.modules.get(path)
+        if theirs is not None and (names := unlike_config(mine, theirs)):
+            yield path, names
+
+
+def telling_config(one: Observation, other: Observation, again: Observation | None) -> list[str]:
+    """Attributes that differ and could change an output, though no output here shows it.
+
+    What also differs between two constructions of the same model says nothing.
+    """
+    unstable = {
+        (path, name) for path, names in (_configurations(one, again) if again else ()) for name in names
+    }
+    return [
+        f"{path or '(model)'}.{name}"
+        for path, names in _configurations(one, other)
+        for name in names
+        if (path, name) not in unstable and _is_telling(name, one.modules[path], other.modules[path])
+    ]
+
+
+def _is_telling(name: str, one: Module, other: Module) -> bool:
+    is_torch = one.cls.startswith(_TORCH) and other.cls.startswith(_TORCH)
+    if name == "class":
+        return is_torch
+    if name == "forward":
+        return False  # code may say the same in other words: the outputs tell
+    if is_torch:
+        return name not in _HARMLESS and not (name == "p" and "dropout" in one.cls.lower())
+    return all(_is_number(each.config.get(name, "")) for each in (one, other))
+
+
+def _is_number(text: str) -> bool:
+    starts, words = _LITERALS
+    return text.startswith(words) or text[:1] in starts
+
+
+def unpaired(one: Observation, other: Observation) -> list[str]:
+    """Tensors that only one side has, that are read, and whose values the other has under no name."""
+    found = []
+    for mine, theirs in ((one, other), (other, one)):
+        known = {
+            (each.dtype, each.shape, each.digest)
+            for name, each in theirs.weights.items()
+            if name not in mine.weights
+        }
+        found += [
+            name
+            for name, each in mine.weights.items()
+            if name not in theirs.weights
+            and name not in mine.checks.unread
+            and each.kind != "unsaved"
+            and (each.dtype, each.shape, each.digest) not in known
+        ]
+    return found
+
+
+def is_counter(name: str) -> bool:
+    """What BatchNorm counts in train mode only."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
