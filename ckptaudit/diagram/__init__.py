@@ -1,0 +1,1 @@
+"""Pictures of checkpoints: nested modules as nested boxes, ties as edges, nothing invented."""
