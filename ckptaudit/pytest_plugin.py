@@ -18,6 +18,7 @@ import pytest
 if TYPE_CHECKING:
     from ckptaudit.audit import FileReport, Report
     from ckptaudit.config import Config
+    from ckptaudit.verify import Comparison
 
 _NAME = "ckptaudit"
 _NAMED = f"::{_NAME}"  # ends the node id of a checkpoint
@@ -65,10 +66,28 @@ class Auditor:
             pytest.fail("no rule of the group keys was chosen: nothing was compared", pytrace=False)
         return _settle(report, _about_keys(report))
 
+    def assert_outputs_equal(
+        self, path: _PathLike, record: _PathLike, *, allow_close: bool = False, **options: Any
+    ) -> Comparison:
+        """Fail the test unless `path` gives the outputs in `record`, which `ckptaudit record` wrote.
+
+        The model runs in fresh processes; `options` are those of `ckptaudit.verify`: `model="pkg.mod:make"`
+        where the file does not tell the whole model. On another machine outputs can be close and no more:
+        `allow_close` lets them be. Needs torch.
+        """
+        from ckptaudit.reports.verify import render
+        from ckptaudit.verify import verify
+
+        __tracebackhide__ = True
+        found = verify(os.fspath(path), record=os.fspath(record), **options)
+        if not (found.equal or (allow_close and found.close)):
+            pytest.fail(render("text", found).rstrip(), pytrace=False)
+        return found
+
 
 @pytest.fixture(scope="session", name=_NAME)
 def auditor() -> Auditor:
-    """Audits checkpoints: `.clean(path)`, `.matches(path, reference)`, and `.check(path)` for the report."""
+    """Audits checkpoints: `.clean`, `.matches`, `.assert_outputs_equal`; `.check` only reports."""
     return Auditor()
 
 

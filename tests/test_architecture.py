@@ -47,6 +47,7 @@ FLOORS: dict[str, set[str]] = {
     "rebuild": {
         "blueprint",
         "errors",
+        "isolated",
         "layers",
         "limits",
         "locate",
@@ -130,6 +131,7 @@ FLOORS: dict[str, set[str]] = {
         "layers",
         "graph",
         "readers.pickle.policy",
+        "verify.comparison",
     },
     "cli": {
         "__init__",
@@ -158,7 +160,7 @@ FLOORS: dict[str, set[str]] = {
 }
 # Slow to import: late everywhere, but for the one module that is itself only imported when needed.
 HEAVY: dict[str, set[str]] = {
-    "torch": set(),
+    "torch": {"ckptaudit/rebuild/modules.py"},
     "numpy": set(),
     "safetensors": set(),
     "networkx": {"ckptaudit/graph.py"},

@@ -7,18 +7,18 @@ The points are weights of experience, not probabilities. What matters is their o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from ckptaudit.layers.fits import tracked
 from ckptaudit.layers.form import CONV, CONVOLUTION, IN_OUT, MATRIX, OUT_IN, STATISTICS, WIDE, Fits, Form
 from ckptaudit.layers.guess import Arguments, Confidence
-from ckptaudit.layers.place import GROUPED, LAYERED, Place
+from ckptaudit.layers.place import EMBEDDERS, GROUPED, LAYERED, UNBIASED, Place
 from ckptaudit.layers.registry import Layer
 from ckptaudit.layers.words import words
 
 CLEAR = 3
 _LAST, _OWN, _ABOVE = 9, 6, 2  # points for the last word of a name, for another, for one of the module around
-
 
 # Words that name what a module is for, unless they end its name.
 _ENDINGS = frozenset({"head", "heads", "classifier", "out", "output", "gate"})
@@ -136,10 +136,14 @@ def _transposed(seen: Seen) -> int:
     """Whether the kernel, the name and the channels around are those of a transposed convolution."""
     inner, outer, *kernel = seen.form.weight
     even = all(size % 2 == 0 for size in kernel)
-    names = (seen.name, seen.place.name, seen.place.above.name if seen.place.above else "")
-    points = 0
+    names = (seen.name, *(place.name for place in islice(seen.place.outwards(), 4)))
+    points = _kernel(seen)
     if even and any(words(name).all & _UPWARDS for name in names):
         points += 10
+    elif inner == outer and set(kernel) in ({2}, {4}) and len(kernel) > 1:
+        # Where resolution falls, channels grow; but where attention looks at less of a picture.
+        around = seen.place.direct | (seen.place.above.direct if seen.place.above else 0)
+        points += 0 if around & MATRIX else 6
     if inner != outer and "bias" not in seen.form.sizes:
         points += 8 * _sequence(seen, inner, outer) if seen.name.isdecimal() else 0
         if even:
@@ -147,20 +151,7 @@ def _transposed(seen: Seen) -> int:
     return points
 
 
-_UPWARDS = frozenset(
-    [
-        "up",
-        "ups",
-        "upsample",
-        "upsampler",
-        "upsampling",
-        "upscale",
-        "upscaling",
-        "unpool",
-        "decoder",
-        "transp",
-    ]
-)
+_UPWARDS = frozenset({"up", "ups", "upsample", "upsampler", "upsampling", "upscale", "unpool", "transp"})
 
 
 def _sequence(seen: Seen, inner: int, outer: int) -> int:
@@ -176,24 +167,27 @@ def _sequence(seen: Seen, inner: int, outer: int) -> int:
 
 def _transformers(seen: Seen) -> int:
     """Whether the biases of matrices around show that weights are (in, out) here."""
-    found = 0 if seen.form.traits & IN_OUT else seen.place.nearest(IN_OUT | OUT_IN)
-    return 20 if found == IN_OUT else 0
+    return 20 if not seen.form.traits & IN_OUT and seen.place.direct & (IN_OUT | OUT_IN) == IN_OUT else 0
 
 
 def _embedding(seen: Seen) -> int:
     rows, width = seen.form.weight
     # A vocabulary is looked up once, not again in each of a row of blocks.
     tall = rows >= 5000 and rows >= 8 * width
+    if rows < width and "bias" in words(seen.name).last:
+        return -9  # a table of biases has a row for each distance, and a column for each head
     return 6 if tall and not any(place.name.isdecimal() for place in seen.place.outwards()) else 0
 
 
 def _group_norm(seen: Seen) -> int:
     """Whether this norm stands between dense convolutions, as those of groups do."""
     near = next((place for place in seen.place.outwards() if place.traits & (CONVOLUTION | MATRIX)), None)
-    if near is None or words(seen.place.name).all & _EMBEDDERS:
+    if "bias" not in seen.form.sizes:
+        return -10  # torch could not do without one until lately
+    if near is None or words(seen.place.name).all & EMBEDDERS:
         return 0
     if near.traits & MATRIX:
-        return 8 if near.norms == GROUPED or _wraps_blocks(near) else 0
+        return 8 if near.norms == GROUPED or _before_blocks(seen) else 0
     inside, place = near, near.above
     while place is not None:
         others = place.others(inside.traits) & (STATISTICS | LAYERED | GROUPED)
@@ -203,20 +197,26 @@ def _group_norm(seen: Seen) -> int:
     return 8 if near.traits & WIDE and seen.form.width % 2 == 0 else 0
 
 
-def _wraps_blocks(place: Place) -> bool:
-    """Whether blocks with norms of their own are inside, and a row of such stands beside dense convolutions.
+def _before_blocks(seen: Seen) -> bool:
+    """Whether blocks with norms of their own follow, and a row of such stands beside dense convolutions.
 
     So it is with attention in a U-Net: the norm before the projection into the blocks is of groups.
     """
-    row = place.above
+    place, row = seen.place, seen.place.above
     if row is None or row.above is None or not place.name.isdecimal():
         return False
-    if not any(isinstance(held, Place) and held.traits & LAYERED for held in place.inside.values()):
+    names = list(place.inside)
+    blocks = next((name for name, held in place.inside.items() if held.traits & LAYERED), "")
+    if not blocks or names.index(seen.name) > names.index(blocks):
         return False
     return bool(row.above.others(row.traits) & GROUPED)
 
 
-_EMBEDDERS = frozenset(["patch", "embed", "embedding", "embeddings", "embeds", "stem"])
+def _rms_norm(seen: Seen) -> int:
+    # What is called ln is LayerNorm, but beside norms without bias that are called norm: all are one kind.
+    outermost = next(place for place in seen.place.outwards() if place.above is None)
+    alike = "ln" in words(seen.name).all and outermost.traits & UNBIASED
+    return _normalized(seen) + (6 if alike else 0)
 
 
 def _normalized(seen: Seen) -> int:
@@ -230,10 +230,6 @@ def _prelu(seen: Seen) -> int:
     return 8 if seen.place.nearest(CONVOLUTION | MATRIX) & CONVOLUTION else 0
 
 
-def _loss(seen: Seen) -> int:
-    return 0 if seen.place.above is None or seen.place.traits else 1
-
-
 _AROUND: Mapping[str, Callable[[Seen], int]] = {
     **{f"{kind}Norm{dims}d": _of_dims(dims) for kind in ("Batch", "Instance") for dims in (1, 2, 3)},
     **{f"Conv{dims}d": _kernel for dims in (1, 2, 3)},
@@ -242,6 +238,6 @@ _AROUND: Mapping[str, Callable[[Seen], int]] = {
     "Embedding": _embedding,
     "GroupNorm": _group_norm,
     "LayerNorm": _normalized,
-    "RMSNorm": _normalized,
+    "RMSNorm": _rms_norm,
     "PReLU": _prelu,
 }

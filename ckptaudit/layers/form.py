@@ -17,6 +17,7 @@ IN_OUT = 32  # a matrix that its bias shows to be (in, out)
 WIDE = 64  # a dense convolution whose kernel is 3 or more, and odd
 STATISTICS = 128  # running statistics
 AFFINE = 256  # a weight and a bias that are vectors of one length
+VECTOR = 512  # a weight that is a vector, alone
 CONVOLUTION = 1 | 2 | 4
 
 Fits = tuple[tuple[Layer, Arguments], ...]
@@ -86,7 +87,7 @@ def _traits(shapes: Shapes) -> int:
         wide = weight[1] > 1 and kernel[-1] > 1 and kernel[-1] % 2
         return CONV[len(kernel)] | (WIDE if wide else 0)
     if len(weight) != 2:
-        return AFFINE if len(weight) == 1 and bias == weight else 0
+        return 0 if len(weight) != 1 else VECTOR if bias is None else AFFINE
     if bias is None or weight[0] == weight[1]:
         return MATRIX
     return MATRIX | (OUT_IN if bias == weight[:1] else IN_OUT)

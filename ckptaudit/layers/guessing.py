@@ -13,10 +13,12 @@ from ckptaudit.layers.lazies import lazy
 from ckptaudit.layers.parts import Parts
 from ckptaudit.layers.place import Place, Places
 from ckptaudit.layers.wrappers import INSIDE, Size
-from ckptaudit.model import ModuleMeta, TensorMeta
+from ckptaudit.model import DTYPE_BITS, ModuleMeta, TensorMeta
 
 _new = tuple.__new__  # makes a named tuple without its Python-level constructor: there are 10,000
 _INSIDE = f".{INSIDE}"
+
+FLOATING = frozenset(name for name in DTYPE_BITS if name.startswith(("float", "bfloat", "complex")))
 
 
 def guesses(tensors: Iterable[TensorMeta], modules: Mapping[str, ModuleMeta]) -> dict[str, Guess]:
@@ -67,6 +69,9 @@ def _forms(tensors: Iterable[TensorMeta]) -> dict[str, Form]:
                 last = None
             found = owned.get(path)
             flat = found if found is not None else owned.setdefault(path, [])
+        if row[2] not in FLOATING and name != "num_batches_tracked":
+            # No layer of torch.nn computes with numbers of this kind: they are packed, or count something.
+            name = f"{name} {row[2]}"
         flat += name, row[3]
     known: dict[tuple[object, ...], Form] = {}
     forms = {}

@@ -10,11 +10,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ckptaudit.layers.form import AFFINE, MATRIX, WIDE, Form
-from ckptaudit.layers.words import kind_of
+from ckptaudit.layers.form import AFFINE, MATRIX, VECTOR, WIDE, Form
+from ckptaudit.layers.words import kind_of, words
 
 # Norms between matrices are LayerNorm nearly always; between dense convolutions GroupNorm often.
 LAYERED, GROUPED = 1024, 2048
+
+# A norm without a bias that is called norm.
+UNBIASED = 4096
+
+# Names of what takes a picture apart into patches: convolutions, and LayerNorm after them.
+EMBEDDERS = frozenset({"patch", "embed", "embedding", "embeddings", "embeds", "stem"})
 
 # Names deeper than any model's are not taken apart: 30,000 dots would make as many places.
 LEVELS = 64
@@ -24,8 +30,8 @@ LEVELS = 64
 class Place:
     """A module as the surroundings of those directly inside it.
 
-    `traits` are those of all below it, `direct` those of the forms right inside, of which `wide` are so.
-    `norms` is what the norms right inside stand between: LAYERED, GROUPED, or neither.
+    `traits` are those of all below it, `direct` those of the forms right inside, of which `wide` and
+    `affine` are so many. `norms` is what the norms right inside stand between: LAYERED, GROUPED, or neither.
     """
 
     name: str
@@ -34,6 +40,7 @@ class Place:
     traits: int = 0
     direct: int = 0
     wide: int = 0
+    affine: int = 0
     norms: int = 0
     number: int = -1
 
@@ -115,8 +122,13 @@ class Places:
         place.inside[name] = form
         traits = form.traits
         place.direct |= traits
-        if traits & WIDE:
-            place.wide += 1
+        if traits & (WIDE | AFFINE | VECTOR):
+            if traits & WIDE:
+                place.wide += 1
+            elif traits & AFFINE:
+                place.affine += 1
+            elif not words(name).last.isdisjoint(("norm", "rmsnorm")):
+                traits |= UNBIASED
         if place.traits | traits != place.traits:
             place.learn(traits)
         return name, place
@@ -140,7 +152,8 @@ class Places:
         for place in self._known.values():
             if place.direct & AFFINE:
                 around = place.traits & (WIDE | MATRIX)
-                if around == WIDE or place.wide > 1:
+                dense = place.wide > 1 or (around == WIDE and place.affine > 1)
+                if dense and not words(place.name).all & EMBEDDERS:
                     place.norms = GROUPED
                 elif around == MATRIX:
                     place.norms = LAYERED

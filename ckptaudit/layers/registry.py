@@ -45,7 +45,7 @@ def _layer(
 
 
 _LINEAR = (
-    "linear fc proj projection projector dense head heads lm_heads classifier out output gate "
+    "linear fc mlp ffn proj projection projector dense head heads lm_heads classifier out output gate "
     "patch_embed patch_embedding"
 )
 _EMBEDDING = (
@@ -92,8 +92,8 @@ LAYERS: tuple[Layer, ...] = (
            words=_INSTANCE, unknown="eps momentum"),
     _layer("LayerNorm", fits.layer_norm, "weight", "bias", usual=10, words="ln layernorm layer_norm",
            unknown="eps"),
-    _layer("RMSNorm", fits.rms_norm, "weight", usual=14, words="rms rmsnorm rms_norm norm layernorm layer_norm",
-           unknown="eps"),
+    _layer("RMSNorm", fits.rms_norm, "weight", usual=14,
+           words="rms rmsnorm rms_norm norm layernorm layer_norm", unknown="eps"),
     _layer("GroupNorm", fits.group_norm, "weight", "bias", usual=7, words="gn groupnorm group_norm group",
            unknown="num_groups eps"),
     _layer("BatchNorm1d", fits.tracked, "weight", "bias", usual=-5, words=_BATCH, unknown="eps"),
@@ -144,7 +144,10 @@ def named(names: frozenset[str]) -> tuple[Layer, ...]:
 
 def fitting(shapes: fits.Shapes) -> Iterable[tuple[Layer, Arguments]]:
     """The layers that could own tensors of these names and shapes, with their arguments."""
+    tried: dict[Fit, Arguments | None] = {}
     for layer in named(frozenset(shapes)):
-        arguments = layer.fit(shapes)
+        if layer.fit not in tried:
+            tried[layer.fit] = layer.fit(shapes)
+        arguments = tried[layer.fit]
         if arguments is not None:
             yield layer, arguments

@@ -68,7 +68,7 @@ def _norms(norms: Size, direction: tuple[int, ...]) -> bool:
 
 
 def _parametrized(sizes: Sizes) -> Iterator[_Found]:
-    """The parameters that `parametrizations` has: `parametrizations.weight.original`, or `original0` and 1."""
+    """What `parametrizations` holds: `parametrizations.weight.original`, or `original0` and `original1`."""
     inside: dict[str, dict[str, Size]] = {}
     for name, size in sizes.items():
         if name.startswith(INSIDE):

@@ -37,18 +37,22 @@ def signature_of(program: Any) -> dict[str, Kind]:
 
 def modules_in(program: Any, keys: Iterable[str]) -> dict[str, ModuleMeta]:
     """The modules that the names of tensors, `keys`, and the graph's nodes tell, by path."""
-    modules = modules_of(keys, {})
-    operators: dict[str, list[Mapping[str, object]]] = {}
+    modules = {"": ModuleMeta("")}  # in the order in which they are called
+    operators: dict[str, list[tuple[object, Mapping[str, object]]]] = {}
     for node in _nodes(_at(program, "graph_module", "graph")):
         stack = _module_stack(_at(node, "metadata", "nn_module_stack"))
         for path, cls in stack:
             modules[path] = modules.get(path, ModuleMeta(path))._replace(cls=cls)
         if stack:
-            operators.setdefault(stack[-1][0], []).append(_constants(node))
+            operators.setdefault(stack[-1][0], []).append((_at(node, "target"), _constants(node)))
+    modules |= {path: meta for path, meta in modules_of(keys, {}).items() if path not in modules}
     parents = {path.rpartition(".")[0] for path in modules if path}
-    for path, settings in operators.items():
-        if path not in parents and all(setting == settings[0] for setting in settings[1:]):
-            modules[path] = _configured(modules[path], settings[0])
+    for path, calls in operators.items():
+        operator, settings = calls[0]
+        if path not in parents and all(other == settings for _, other in calls[1:]):
+            modules[path] = _configured(modules[path], settings)
+            if type(operator) is str and all(other == operator for other, _ in calls[1:]):
+                modules[path] = modules[path]._replace(private={"operator": operator})
     for owner, names in _transient(program).items():
         module = modules.get(owner, ModuleMeta(owner))
         modules[owner] = module._replace(

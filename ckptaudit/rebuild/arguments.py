@@ -11,6 +11,8 @@ from ckptaudit.rebuild.known import FUNCTIONS, ROWS, is_needed
 from ckptaudit.rebuild.plan import Part
 
 _MISSING: Final = object()
+# What a layer computes does not hang on these.
+_HARMLESS: Final = ("inplace", "init", "sparse", "scale_grad_by_freq")
 _TUPLED: Final = ("Conv", "LazyConv")  # their sizes are tuples, whatever they were given
 
 
@@ -22,6 +24,7 @@ class Own:
     meta: ModuleMeta
     tensors: Mapping[str, TensorMeta]
     parts: Mapping[str, Part]
+    partial: bool = False  # the file does not keep all attributes, so that a missing one is not the default
 
     @property
     def config(self) -> Mapping[str, object]:
@@ -58,18 +61,15 @@ class Arguments(NamedTuple):
     used: frozenset[str]
 
 
-def arguments_of(layer: str, own: Own, partial: bool) -> Arguments:
-    """The arguments that differ from torch's defaults, in the order that torch has.
-
-    `partial` says that the file does not keep all attributes, so that a missing one is not the default.
-    """
+def arguments_of(layer: str, own: Own) -> Arguments:
+    """The arguments that differ from torch's defaults, in the order that torch has."""
     values: dict[str, object] = {}
     unknown: list[str] = []
     row = ROWS[layer]
     for name, default in row.items():
         value = _argument(layer, own, name)
         if value is _MISSING:
-            if partial or is_needed(default):
+            if (own.partial and name not in _HARMLESS) or is_needed(default):
                 unknown.append(name)
         elif not _is_default(layer, value, default):
             values[name] = value
@@ -142,7 +142,9 @@ def _activation(own: Own) -> object:
         return _MISSING
     known = {1: "relu", 2: "gelu"}
     number = own.config.get("activation_relu_or_gelu")
-    return known.get(number, _MISSING) if isinstance(number, int) else "relu"
+    if isinstance(number, int):
+        return known.get(number, _MISSING)
+    return _MISSING if own.partial else "relu"
 
 
 # The functions that torch takes by a word.

@@ -7,16 +7,17 @@ Needs torch. Where a layer does not fit the tensors that the file has for it, or
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ckptaudit.model import TensorMeta
 from ckptaudit.rebuild.construct import UnbuildableError, construct, wrap
 from ckptaudit.rebuild.fill import fill
+from ckptaudit.rebuild.known import needs
 from ckptaudit.rebuild.places import Places, places
 from ckptaudit.rebuild.plan import Part, Plan
-from ckptaudit.rebuild.register import Held, fits, register, set_settings
+from ckptaudit.rebuild.register import Held, free, misfit, register, set_settings
 
 if TYPE_CHECKING:
     import torch
@@ -33,8 +34,10 @@ def build(plan: Plan) -> torch.nn.Module:
     """
     import torch
 
+    from ckptaudit.rebuild.modules import Uninitialized
+
     module: torch.nn.Module
-    with warnings.catch_warnings(), torch.device("meta"):
+    with warnings.catch_warnings(), torch.device("meta"), Uninitialized():
         warnings.simplefilter("ignore")  # of zero-sized tensors, and of old wrappers
         module = _Builder(plan, places(plan)).module()
         if not _has_the_keys(module, plan):
@@ -43,7 +46,10 @@ def build(plan: Plan) -> torch.nn.Module:
 
 
 def _has_the_keys(module: Any, plan: Plan) -> bool:
-    held = module.state_dict(keep_vars=True)
+    try:
+        held = module.state_dict(keep_vars=True)
+    except RecursionError:  # modules that are told to hang in each other
+        return False
     return set(held) == plan.tensors.keys() | plan.extra.keys()
 
 
@@ -76,10 +82,10 @@ class _Builder:
         """The module at `path`, without the children of the plan; whether it has made them all itself."""
         part = self.places.parts[path]
         held = Held(self._rows(path, self.places.tensors), self._rows(path, self.places.unsaved))
-        names = [*self.places.children.get(path, {}), *held.rows, *self.places.extra.get(path, {})]
+        children = self.places.children.get(path, {})
         reason = ""
         if part.layer is not None and not self.bare:
-            if _are_registrable(names) and path not in self.places.extra:
+            if _are_registrable(children, held.rows) and path not in self.places.extra:
                 try:
                     return self._constructed(part, held, made)
                 except UnbuildableError as error:
@@ -97,16 +103,21 @@ class _Builder:
 
         layer = part.layer or ""
         prefix = f"{part.path}." if part.path else ""
+        untold = [name for name in part.unknown if name not in part.arguments and needs(layer, name)]
+        if untold:
+            raise UnbuildableError(f"{layer}: the checkpoint does not tell {', '.join(untold)}")
         most = len(self.plan.tensors) + len(self.plan.parts)
         below = {name: made[at] for name in ("layers.0", "norm", "encoder", "decoder")
                  if (at := self._first(prefix + name)) in made}  # fmt: skip
         module = construct(layer, part.arguments, most, below)
-        rows = held.rows if part.cls is not None else self._all_rows(prefix)
+        # A list of parameters has whatever is put into it.
+        exact = part.cls is not None or layer in ("ParameterList", "ParameterDict")
+        rows = held.rows if exact else self._all_rows(prefix)
         for wrapper, parameter in part.wrappers:
             wrap(module, wrapper, parameter, {name: row.shape for name, row in rows.items()})
-        exact = part.cls is not None
-        if not exact and not fits(module, rows):
-            raise UnbuildableError(f"{layer} does not have the tensors that the file has")
+        wrong = None if exact else misfit(module, rows)
+        if wrong is not None:
+            raise UnbuildableError(f"no {layer} after all: {wrong}")
         register(module, held if exact else Held(rows, held.unsaved), exact)
         set_settings(module, part)
         if part.unknown:
@@ -137,20 +148,21 @@ class _Builder:
         return module
 
 
-def _are_registrable(names: list[str]) -> bool:
-    """Whether nn.Module can register all of them, side by side."""
-    return len(set(names)) == len(names) and all(name and "." not in name for name in names)
+def _are_registrable(children: Iterable[str], tensors: Iterable[str]) -> bool:
+    """Whether a class of torch.nn can have children and tensors of these names."""
+    import torch
+
+    own = torch.nn.Module()
+    names = [*children, *tensors]
+    plain = len(set(names)) == len(names) and all(name and "." not in name for name in names)
+    return plain and not any(hasattr(own, name) or name == "_extra_state" for name in tensors)
 
 
 def _hang(module: Any, children: Mapping[str, Any]) -> None:
     """Give `module` exactly these children."""
-    import torch
-
-    own = vars(torch.nn.Module())
     module._modules.clear()
     for name, child in children.items():
-        if name not in own:
-            module.__dict__.pop(name, None)  # a plain attribute: `activation`, `norm`
+        free(module, name)  # of a plain attribute: `activation`, `norm`
         module._modules[name] = child
 
 

@@ -8,10 +8,12 @@ those of the operators: what is missing there is `unknown`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from ckptaudit.model import Checkpoint, ModuleMeta, TensorMeta
 from ckptaudit.rebuild.arguments import Own, arguments_of, made_of
+from ckptaudit.rebuild.exported import of_operator, sizes_of
 from ckptaudit.rebuild.known import layer_of
 from ckptaudit.rebuild.plan import Level, Part, Plan
 from ckptaudit.rebuild.skeleton import tied
@@ -29,15 +31,14 @@ _PARTIAL: Final = ("torchscript", "torch-export")
 
 def plan_exact(checkpoint: Checkpoint, own: Saved) -> Plan:
     """What is to be built for the module in `checkpoint` whose state dict would be `own`."""
-    modules = _registered(own.modules)
+    modules = _registered(own.modules, checkpoint.format)
     unsaved = _unsaved(checkpoint, own, modules)
     held = _by_owner({**own.tensors, **unsaved})
     partial = checkpoint.format in _PARTIAL
     parts: dict[str, Part] = {}
     # What a layer is made of tells some of its arguments, and comes after it.
     for path in reversed(modules):
-        found = Own(path, modules[path], held.get(path, {}), parts)
-        parts[path] = _part(found, partial, checkpoint.format)
+        parts[path] = _part(Own(path, modules[path], held.get(path, {}), parts, partial))
     parts = {path: parts[path] for path in modules}
     root = modules[""].cls
     return Plan(
@@ -58,26 +59,22 @@ def _level(parts: Mapping[str, Part]) -> Level:
     return "exact config"
 
 
-def _registered(modules: Mapping[str, ModuleMeta]) -> dict[str, ModuleMeta]:
+def _registered(modules: Mapping[str, ModuleMeta], format: str) -> dict[str, ModuleMeta]:
     """The modules that hang in modules all the way down, each after the one around it.
 
     One that hangs in a plain list is none that nn.Module knows.
     """
     found = {"": modules.get("", ModuleMeta(""))}
-    for path in sorted(modules, key=lambda path: path.count(".")) if _is_unordered(modules) else modules:
+    for path in sorted(modules, key=_by_depth) if format == "torch-export" else modules:
         if path.rpartition(".")[0] in found:
             found[path] = modules[path]
     return found
 
 
-def _is_unordered(modules: Mapping[str, ModuleMeta]) -> bool:
-    seen = {""}
-    for path in modules:
-        seen.add(path)
-        above = path.rpartition(".")[0]
-        if above not in seen and above in modules:
-            return True
-    return False
+def _by_depth(path: str) -> tuple[int, int]:
+    """A graph lists modules as they are called; numbered ones stand in the order of their numbers."""
+    name = path.rpartition(".")[2]
+    return path.count("."), int(name) if name.isdecimal() and len(name) < 10 else 0
 
 
 def _unsaved(checkpoint: Checkpoint, own: Saved, modules: Mapping[str, ModuleMeta]) -> dict[str, TensorMeta]:
@@ -98,7 +95,7 @@ def _by_owner(rows: Mapping[str, TensorMeta]) -> dict[str, dict[str, TensorMeta]
     return found
 
 
-def _part(own: Own, partial: bool, format: str) -> Part:
+def _part(own: Own) -> Part:
     meta = own.meta
     layer = layer_of(meta.cls)
     hooks = tuple(
@@ -117,7 +114,9 @@ def _part(own: Own, partial: bool, format: str) -> Part:
     )
     if layer is None:
         return part._replace(settings=_plain(meta))
-    found = arguments_of(layer, own, partial)
+    if own.partial:
+        own = _told(layer, own)
+    found = arguments_of(layer, own)
     return part._replace(
         confidence="certain",
         arguments=found.values,
@@ -130,6 +129,19 @@ def _part(own: Own, partial: bool, format: str) -> Part:
             if name not in _OWN_ODD and name not in found.used and own.child(name) is None
         ),
     )
+
+
+def _told(layer: str, own: Own) -> Own:
+    """A layer of a file that does not keep its attributes, with those that its tensors and operator tell."""
+    config = of_operator(layer, own.meta)
+    whole = config is not None
+    config = {**sizes_of(layer, own.tensors), **(own.config if config is None else config)}
+    groups = config.get("groups", 1 if whole else None)
+    if layer.startswith("Conv") and isinstance(groups, int) and "in_channels" not in own.config:
+        inner = "out_channels" if "Transpose" in layer else "in_channels"
+        if isinstance(size := config.get(inner), int):
+            config[inner] = size * groups
+    return replace(own, meta=own.meta._replace(config=config, private={}), partial=not whole)
 
 
 def _plain(meta: ModuleMeta) -> dict[str, object]:

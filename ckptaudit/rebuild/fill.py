@@ -94,6 +94,8 @@ def _attach(module: Any, key: str, tensor: torch.Tensor) -> None:
     """Set a plain attribute, or a buffer that is not persistent, where a module is to have it."""
     import torch
 
+    from ckptaudit.rebuild.modules import RESERVED
+
     path, _, name = key.rpartition(".")
     owner = _inner(module, path)
     if owner is None:
@@ -105,7 +107,7 @@ def _attach(module: Any, key: str, tensor: torch.Tensor) -> None:
         and name not in owner._parameters
         and name not in owner._modules
         and not hasattr(torch.nn.Module, name)
-        and name not in vars(torch.nn.Module())
+        and name not in RESERVED
     ):
         owner.__dict__[name] = tensor
 

@@ -220,6 +220,11 @@ def layer_of(cls: str | None) -> str | None:
     return name if name in ROWS else None
 
 
+def needs(layer: str, argument: str) -> bool:
+    """Whether torch cannot make the layer without the argument."""
+    return is_needed(ROWS.get(layer, {}).get(argument))
+
+
 def is_needed(default: object) -> bool:
     """Whether torch has no default for the argument."""
     return isinstance(default, EllipsisType)

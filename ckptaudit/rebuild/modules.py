@@ -7,11 +7,12 @@ the top of a module.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
+from torch.overrides import TorchFunctionMode
 
 _ASK = "name your code with --model"
 
@@ -34,6 +35,25 @@ def refuse(layer: str, unknown: tuple[str, ...]) -> Refusal:
     """The refusal of a layer of which `unknown` are not known."""
     told = ", ".join(unknown)
     return Refusal(f"{layer}: the checkpoint does not tell {told}; {_ASK}")
+
+
+_INITIAL: Final = frozenset(
+    {"normal_", "uniform_", "trunc_normal_", "fill_", "zero_", "constant_", "ones_", "zeros_"}
+    | {"kaiming_uniform_", "xavier_uniform_", "xavier_normal_"}
+)
+
+
+class Uninitialized(TorchFunctionMode):  # type: ignore[misc, unused-ignore]
+    """In its context constructors leave their parameters without first values, which loading would replace.
+
+    On the meta device there are no values anyway, and torch takes seconds to find out (torch 2.13).
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        if getattr(func, "__name__", "") in _INITIAL:
+            return args[0] if args else given["tensor"]
+        return func(*args, **given)
 
 
 class Skeleton(nn.Module):  # type: ignore[misc, unused-ignore]
@@ -104,6 +124,10 @@ class Skeleton(nn.Module):  # type: ignore[misc, unused-ignore]
         for key in state_dict:
             if key.startswith(prefix) and key[len(prefix) :] not in known and not key.startswith(below):
                 unexpected_keys.append(key)
+
+
+# Attributes that nn.Module and Skeleton keep for themselves: names that nothing of a file may take.
+RESERVED: Final = frozenset(vars(Skeleton()))
 
 
 def refusal_of(module: Skeleton) -> str:

@@ -70,12 +70,12 @@ def split(key: str, paths: Mapping[str, object]) -> tuple[str, str]:
 def _aliases(parts: Mapping[str, Part]) -> dict[str, str]:
     """Where a module hangs a second time, and where it hangs first: never one around it."""
     found: dict[str, str] = {}
+    seen: set[str] = set()
     for path, part in parts.items():
         first = part.alias
-        if first is None or first not in parts or first == path or first in found:
-            continue
-        if first and not path.startswith(f"{first}."):
+        if first and first in seen and first not in found and not path.startswith(f"{first}."):
             found[path] = first
+        seen.add(path)
     return found
 
 

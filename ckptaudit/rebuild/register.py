@@ -25,11 +25,14 @@ class Held(NamedTuple):
     unsaved: Rows
 
 
-def fits(module: Any, rows: Rows) -> bool:
-    """Whether a layer that was guessed has the tensors `rows` of the file, by dotted name, and no others."""
+def misfit(module: Any, rows: Rows) -> str | None:
+    """Why a layer that was guessed cannot have the tensors `rows` of the file, by dotted name; None if it can."""
     own = _tensors(module)
     missing = [name for name in own if name not in rows and name.rpartition(".")[2] != _COUNT]
-    return not missing and all(name in own and _is_like(own[name], row) for name, row in rows.items())
+    if missing:
+        return f"there is no {missing[0]}"
+    odd = (f"{name} is one more tensor" for name in rows if name not in own)
+    return next(odd, None) or next(filter(None, (_unlike(own[name], row) for name, row in rows.items())), None)
 
 
 def _tensors(module: Any) -> dict[str, Any]:
@@ -42,14 +45,15 @@ def _tensors(module: Any) -> dict[str, Any]:
     return found
 
 
-def _is_like(own: Any, row: TensorMeta) -> bool:
+def _unlike(own: Any, row: TensorMeta) -> str | None:
     from torch.nn.parameter import is_lazy
 
+    name = row.key.rpartition(".")[2]
     if is_lazy(own) or row.shape is None:
-        return is_lazy(own) and row.shape is None
+        return None if is_lazy(own) and row.shape is None else f"{name} is lazy, or should be"
     if own.is_floating_point() and (row.dtype not in _USUAL or row.layout != "strided"):
-        return False
-    return tuple(own.shape) == row.shape
+        return f"{name} is {row.dtype}, {row.layout}"
+    return None if tuple(own.shape) == row.shape else f"{name} has shape {row.shape}"
 
 
 def register(module: Any, held: Held, exact: bool) -> None:
@@ -72,7 +76,7 @@ def register(module: Any, held: Held, exact: bool) -> None:
             _set(module.get_submodule(path), own, row)
     for name, row in held.unsaved.items():
         if row.kind == "buffer":
-            module.__dict__.pop(name, None) if name not in _own_of_module() else None
+            free(module, name)
             module._buffers[name] = _empty(row)
             module._non_persistent_buffers_set.add(name)
 
@@ -99,9 +103,16 @@ def _set(module: Any, name: str, row: TensorMeta) -> None:
             setattr(module, name, made)  # which it minds, to keep its list of weights
             return
         module._parameters.pop(name, None) if not as_parameter else module._buffers.pop(name, None)
-        if name not in _own_of_module():
-            module.__dict__.pop(name, None)
+        free(module, name)
         (module._parameters if as_parameter else module._buffers)[name] = made
+
+
+def free(module: Any, name: str) -> None:
+    """Drop the plain attribute of that name: nn.Module would find it before what is registered."""
+    from ckptaudit.rebuild.modules import RESERVED
+
+    if name not in RESERVED:
+        module.__dict__.pop(name, None)
 
 
 def _is_parameter(module: Any, name: str, row: TensorMeta) -> bool:
@@ -153,20 +164,14 @@ def _empty(row: TensorMeta) -> Any:
     return torch.empty(row.shape or (), dtype=known, device="meta")
 
 
-def _own_of_module() -> Mapping[str, object]:
-    import torch
-
-    own: Mapping[str, object] = vars(torch.nn.Module())
-    return own
-
-
 def set_settings(module: Any, part: Part) -> None:
     """Set the attributes that the plan has, but those that would stand in for methods, and the flag."""
     import torch
 
-    own = _own_of_module()
+    from ckptaudit.rebuild.modules import RESERVED
+
     for name, value in part.settings.items():
-        if name in own or name in module._parameters or name in module._buffers:
+        if name in RESERVED or name in module._parameters or name in module._buffers:
             continue
         is_set = name in vars(module)
         if (is_set and _equal(vars(module)[name], value)) or (not is_set and hasattr(type(module), name)):

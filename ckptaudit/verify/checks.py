@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ckptaudit.verify.cases import Case, mapped
 from ckptaudit.verify.facts import Checks, Kind, Weight
@@ -36,7 +36,14 @@ class Runs:
         return outputs(self.way, self.cases[place], self.seed if seed is None else seed)
 
 
-def check(runs: Runs, tensors: Tensors, weights: Mapping[str, Weight], floor: bool) -> Checks:
+class Measured(NamedTuple):
+    """Which noise to measure: that of threads and batches, and that of rounding in every weight."""
+
+    noise: bool = True
+    floor: bool = False
+
+
+def check(runs: Runs, tensors: Tensors, weights: Mapping[str, Weight], measured: Measured) -> Checks:
     """Run the model on, and put together what shows. Raises CannotRunError where it stops running."""
     # Backwards: what one case leaves behind meets another one's repetition.
     repeat = _differing(runs, range(len(runs.cases) - 1, -1, -1), (runs.seed,))
@@ -44,25 +51,30 @@ def check(runs: Runs, tensors: Tensors, weights: Mapping[str, Weight], floor: bo
     seeds = _differing(runs, range(len(runs.cases)), (runs.seed + 1, runs.seed + 2))
     if drawn and not seeds:
         seeds = _differing(runs, range(1), range(runs.seed + 3, runs.seed + 3 + _SEEDS))
-    batch, mix = (None, False) if repeat or seeds else _batch_noise(runs)
+    # Once more in the end: what hangs on the seed alone is the same again, what counts its calls is not.
+    late = _differing(runs, range(len(runs.cases)), (runs.seed,))
+    repeat = (*repeat, *(name for name in late if name not in repeat))
+    steady = not (repeat or seeds)
+    batch, mix = _batch_noise(runs) if steady and measured.noise else (None, False)
     return Checks(
         repeat=repeat,
         seeds=tuple(name for name in seeds if name not in repeat),
         drawn=drawn,
         inputs_changed=any(writes_inputs(runs.way, case, runs.seed) for case in runs.cases[:1]),
-        constant=() if repeat or seeds else _constant(runs),
+        constant=_constant(runs) if steady else (),
         not_finite=_not_finite(runs),
-        threads=None if repeat or seeds else _thread_noise(runs),
+        one_valued=_is_one_valued(runs.cases),
+        threads=_thread_noise(runs) if steady and measured.noise else None,
         batch=batch,
         rows_mix=mix,
-        rounding=_rounding_noise(runs, tensors) if floor and not (repeat or seeds) else None,
+        rounding=_rounding_noise(runs, tensors) if steady and measured.floor else None,
         changed=_changed(tensors, weights),
     )
 
 
 def _changed(tensors: Tensors, weights: Mapping[str, Weight]) -> tuple[str, ...]:
     """Tensors of the model that are no longer what they were before it ran."""
-    now = weigh(tensors, lambda name: "")
+    now = weigh(tensors)
     return tuple(name for name, weight in now.items() if weight.digest != weights[name].digest)
 
 
@@ -113,6 +125,12 @@ def _tensors(case: Case) -> list[Any]:
 
     mapped(case, keep)
     return found
+
+
+def _is_one_valued(cases: tuple[Case, ...]) -> bool:
+    """Whether all inputs of more than one element hold one value each: zeros or ones, say."""
+    long = [tensor for case in cases for tensor in _tensors(case) if tensor.numel() > 1]
+    return bool(long) and all(bool((tensor == tensor.reshape(-1)[0]).all()) for tensor in long)
 
 
 def _stirred(case: Case, seed: int) -> Case:

@@ -46,7 +46,9 @@ def _factory(request: dict[str, Any]) -> Any:
 
 
 def _observe(request: dict[str, Any], loaded: Loaded) -> Observation:
-    asked = Asked(threads=request["threads"], seed=request["seed"], cannot=loaded.cannot)
+    asked = Asked(
+        threads=request["threads"], seed=request["seed"], cannot=loaded.cannot, dtype=request["dtype"]
+    )
     reference = load_record(request["reference"]) if request["reference"] else None
     if reference is not None:
         asked = asked._replace(needs_floor=lambda found: bool(leniency(found, reference)))
@@ -54,7 +56,7 @@ def _observe(request: dict[str, Any], loaded: Loaded) -> Observation:
     def cases(model: Any, device: str) -> Sequence[Case]:
         return _cases(request, model, device)
 
-    return observe(loaded.module, cases, asked, loaded.load, lambda name: loaded.sources.get(name, ""))
+    return observe(loaded.module, cases, asked, loaded.load, loaded.weights)
 
 
 def _cases(request: dict[str, Any], model: Any, device: str) -> Sequence[Case]:

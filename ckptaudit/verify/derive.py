@@ -10,7 +10,7 @@ from typing import Any
 
 from ckptaudit.verify.cases import Case, Spec, as_cases, batched, make
 from ckptaudit.verify.lib import library
-from ckptaudit.verify.run import CannotRunError, floating, way_for
+from ckptaudit.verify.run import CannotRunError, NoOutputError, floating, way_for
 
 _SIZES = (9, 17, 33, 65, 32, 64, 129, 224, 256, 384)  # of images, until one is large enough
 _LENGTHS = (7, 5, 4, 3, 2, 1)  # of sequences
@@ -35,7 +35,17 @@ def derived(model: Any, device: str, seed: int, seconds: float) -> tuple[Case, .
             return _several(model, device, specs, seed)
         if time.monotonic() > end:
             break
-    raise CannotRunError("no inputs were found on which it runs; give --input")
+    why = _first_reason(model, device, seed)
+    raise CannotRunError(f"no inputs were found on which it runs; give --input{why}")
+
+
+def _first_reason(model: Any, device: str, seed: int) -> str:
+    for specs in candidates(model):
+        try:
+            way_for(model, device, make(specs, seed), seed)
+        except CannotRunError as error:
+            return f" (the likeliest gave {error})"
+    return ""
 
 
 def _several(model: Any, device: str, specs: Specs, seed: int) -> tuple[Case, ...]:
@@ -49,6 +59,8 @@ def _several(model: Any, device: str, specs: Specs, seed: int) -> tuple[Case, ..
 def _runs(model: Any, device: str, case: Case, seed: int) -> bool:
     try:
         way_for(model, device, case, seed)
+    except NoOutputError:  # it runs
+        raise
     except CannotRunError:
         return False
     return True

@@ -60,8 +60,9 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """How a checkpoint came into the model. `unloaded` are keys whose values could not be had, `hooks` what
-    the file names and the model has not, `problems` what else there is to say."""
+    """How a checkpoint came into the model. `unloaded` are keys whose values could not be had, `lost` keys
+    whose values in the file the model does not hold, `hooks` what the file names and the model has not;
+    `suggested` are mappings that might help."""
 
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
@@ -70,7 +71,8 @@ class Load:
     lost_on_save: tuple[str, ...] = ()
     unloaded: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    suggested: tuple[str, ...] = ()
     level: str = ""
 
 
@@ -78,23 +80,30 @@ class Load:
 class Checks:
     """What running one model several times showed.
 
-    `repeat` and `seeds` name outputs that differ from run to run, and from seed to seed; `drawn` is whether
-    forward draws random numbers. `changed` are tensors of the model that running it changed, and
-    `inputs_changed` is whether it writes into its inputs. `constant` are outputs that no input changes,
-    `not_finite` those without one finite number. `unread` are tensors that no operation was seen to read.
+    `repeat` and `seeds` name outputs that differ from run to run, and from seed to seed; `random` is the
+    first module whose outputs do. `drawn` is whether forward draws random numbers. `changed` are tensors of
+    the model that running it changed, and `inputs_changed` is whether it writes into its inputs. `constant`
+    are outputs that no input changes, `not_finite` those without one finite number. `unread` are tensors that
+    no function was seen to read, `dead` modules that give the same for all inputs, though they get different
+    ones; `one_valued` is whether every input is one value again and again.
+
     `threads`, `batch` and `rounding` are the largest differences relative to max|y| between one thread and
     several, one row alone and among others, and weights moved by half a unit in the last place; None: not
-    measured. `traced` is whether the outputs are the same while modules are watched.
+    measured. `rows_mix` is whether rows of a batch hang together, and `traced` whether the outputs stay the
+    same while modules are watched.
     """
 
     repeat: tuple[str, ...] = ()
     seeds: tuple[str, ...] = ()
+    random: str | None = None
     drawn: bool = False
     changed: tuple[str, ...] = ()
     inputs_changed: bool = False
     constant: tuple[str, ...] = ()
     not_finite: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    dead: tuple[str, ...] = ()
+    one_valued: bool = False
     threads: float | None = None
     batch: float | None = None
     rounding: float | None = None

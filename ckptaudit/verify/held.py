@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from ckptaudit.verify.facts import Kind, Weight
@@ -33,24 +34,28 @@ def modules_of(model: Any) -> dict[str, Any]:
 
 def tensors_of(model: Any) -> dict[str, tuple[Kind, Any]]:
     """Every tensor under every name of it: those that state dicts hold, then those that none does."""
-    torch = library()
     found: dict[str, tuple[Kind, Any]] = {}
-    registered = set(dict(model.named_modules()))
-    for path, module in modules_of(model).items():
-        is_registered = path in registered
-        for name, tensor in module._parameters.items():
-            if tensor is not None:
-                found[_join(path, name)] = ("parameter" if is_registered else "unsaved", tensor)
-        for name, tensor in module._buffers.items():
-            if tensor is not None:
-                saved = is_registered and name not in module._non_persistent_buffers_set
-                found[_join(path, name)] = ("buffer" if saved else "unsaved", tensor)
+    registered = dict(model.named_modules(remove_duplicate=False))
+    others = {path: module for path, module in modules_of(model).items() if path not in registered}
+    for path, module in registered.items():
+        found |= {_join(path, name): each for name, each in _registered(module)}
+    for path, module in others.items():
+        found |= {_join(path, name): ("unsaved", tensor) for name, (_, tensor) in _registered(module)}
     own = {id(tensor) for _, tensor in found.values()}
     for path, module in modules_of(model).items():
         for name, thing in _attributes(path, module):
-            if isinstance(thing, torch.Tensor) and id(thing) not in own:
+            if isinstance(thing, library().Tensor) and id(thing) not in own:
                 found[name] = ("unsaved", thing)
     return found
+
+
+def _registered(module: Any) -> Iterator[tuple[str, tuple[Kind, Any]]]:
+    for name, tensor in module._parameters.items():
+        if tensor is not None:
+            yield name, ("parameter", tensor)
+    for name, tensor in module._buffers.items():
+        if tensor is not None:
+            yield name, ("unsaved" if name in module._non_persistent_buffers_set else "buffer", tensor)
 
 
 def _join(path: str, name: str) -> str:
@@ -95,7 +100,30 @@ def ties_of(tensors: Mapping[str, tuple[Kind, Any]]) -> tuple[tuple[str, ...], .
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
 
 
-def weigh(tensors: Mapping[str, tuple[Kind, Any]], source: Callable[[str], str]) -> dict[str, Weight]:
+@contextmanager
+def buffers_kept(tensors: Mapping[str, tuple[Kind, Any]]) -> Iterator[None]:
+    """Put buffers back to what they were, where running the model changes them: running statistics, say."""
+    torch = library()
+    plain = {id(each): each for kind, each in tensors.values() if kind != "parameter" and _is_plain(each)}
+    kept = {place: each.detach().clone() for place, each in plain.items()}
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for place, each in plain.items():
+                if each.shape == kept[place].shape and not torch.equal(each, kept[place]):
+                    each.copy_(kept[place])
+
+
+def _is_plain(tensor: Any) -> bool:
+    torch = library()
+    lazy = torch.nn.parameter.is_lazy(tensor) or tensor.is_meta
+    return not lazy and type(tensor) is torch.Tensor and tensor.layout == torch.strided
+
+
+def weigh(
+    tensors: Mapping[str, tuple[Kind, Any]], source: Callable[[str], str] = lambda name: ""
+) -> dict[str, Weight]:
     """The facts of every tensor; memory that several share is read once."""
     done: dict[object, Weight] = {}
     found = {}

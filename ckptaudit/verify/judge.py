@@ -21,13 +21,12 @@ from ckptaudit.verify.comparison import (
     Stage,
 )
 from ckptaudit.verify.facts import Observation
-from ckptaudit.verify.localise import WEIGHTS, differing_weights, localise
+from ckptaudit.verify.localise import RANDOM, WEIGHTS, differing_weights, is_counter, localise
 from ckptaudit.verify.outputs import Outcome, compare, leniency, sameness
 from ckptaudit.verify.structure import (
     bytes_stage,
     from_init,
     incomplete_load,
-    is_counter,
     structure_stage,
     telling_config,
     unpaired,
@@ -81,17 +80,16 @@ def _rule(one: Observation, other: Observation, again: Observation | None, outco
     if objections:
         return objections[0]
     if outcome.equal:
-        if leniency_of_weights(one, other):
-            return _Ruling(
-                f"close ({outcome.dtype})", "the outputs are equal, the weights are of other dtypes"
-            )
+        if _other_dtypes(one, other):
+            why = "the outputs are equal, the weights are not of the same dtype"
+            return _Ruling(f"close ({outcome.dtype})", why)
         return _Ruling(EQUAL, "")
     return _Ruling(f"close ({outcome.dtype})", leniency(one, other))
 
 
-def leniency_of_weights(one: Observation, other: Observation) -> bool:
-    """Whether weights of one name have other dtypes."""
-    return any(
+def _other_dtypes(one: Observation, other: Observation) -> bool:
+    """Whether weights of one name are of other dtypes, or one of the models was turned into another."""
+    return one.settings.get("dtype") != other.settings.get("dtype") or any(
         name in other.weights and other.weights[name].dtype != each.dtype
         for name, each in one.weights.items()
     )
@@ -146,9 +144,7 @@ def _apart(outcome: Outcome) -> Iterator[_Ruling]:
 def _unlike_weights(one: Observation, other: Observation) -> Iterator[_Ruling]:
     """Weights that differ, though these inputs do not show it: other inputs may."""
     same_kind = [
-        name
-        for name in differing_weights(one, other)
-        if one.weights[name].dtype == other.weights[name].dtype and not is_counter(name)
+        name for name in differing_weights(one, other) if one.weights[name].dtype == other.weights[name].dtype
     ]
     unread = set(one.checks.unread) | set(other.checks.unread)
     if read := [name for name in same_kind if name not in unread]:
@@ -172,6 +168,13 @@ def _vacuous(one: Observation) -> Iterator[_Ruling]:
         yield _Ruling(INCOMPLETE, "no output is a tensor")
     elif not filled:
         yield _Ruling(INCOMPLETE, "all outputs are empty")
+    if one.checks.one_valued:
+        yield _Ruling(INCOMPLETE, "the inputs hold one value only; give --input with others")
+    owned = [name for name, each in one.weights.items() if each.kind != "unsaved" and 0 not in each.shape]
+    if owned and set(owned) <= set(one.checks.unread):
+        yield _Ruling(
+            INCOMPLETE, "no tensor of the model was seen to be read: its outputs are made of others"
+        )
     if filled and filled <= set(one.checks.constant):
         yield _Ruling(INCOMPLETE, "the outputs do not depend on the inputs; give --input with other values")
     if filled and filled <= set(one.checks.not_finite):
@@ -232,6 +235,8 @@ def _outputs(one: Observation, other: Observation, outcome: Outcome) -> Stage:
             notes.append(f"the same for every input: {some(list(one.checks.constant))}")
         if unread := [name for name in one.checks.unread if not is_counter(name)]:
             notes.append(f"nothing is said of tensors that were not read: {some(unread)}")
+        if one.checks.dead:
+            notes.append(f"these inputs bring nothing past {some(list(one.checks.dead))}")
         return Stage("outputs", EQUAL, "; ".join(notes))
     if outcome.agree:
         return Stage("outputs", f"close ({outcome.dtype})", allowed)
@@ -246,12 +251,15 @@ def _divergence(
     """Where it parts, where anything does: from the reference, or from the same model built anew."""
     if one.cannot or other.cannot or ruling.verdict == EQUAL or ruling.verdict.startswith("close"):
         return None
+    if ruling.verdict in (NONDETERMINISTIC, STOCHASTIC):
+        places = [each.checks.random for each in (one, other) if each.checks.random is not None]
+        return Divergence(None, places[0], RANDOM) if places else None
     if not outcome.agree or not outcome.equal:
         if found := localise(one, other, sameness(outcome)):
             return found
     elif again is not None and _unlike_again(one, again):
         return localise(one, again)
-    differing = [name for name in differing_weights(one, other) if not is_counter(name)]
+    differing = list(differing_weights(one, other))
     if differing and ruling.verdict == DIFFERENT:
         read = [name for name in differing if name not in one.checks.unread] or differing
         return Divergence(None, read[0].rpartition(".")[0], f"{WEIGHTS}: {some(read)}", tuple(read))

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from ckptaudit.verify.facts import Load
-from ckptaudit.verify.held import tensors_of
+from ckptaudit.errors import CkptAuditError
+from ckptaudit.verify.facts import Load, Weight
+from ckptaudit.verify.fromfile import unlike_file
+from ckptaudit.verify.held import tensors_of, weigh
 from ckptaudit.verify.lib import library
 
 _ALIGNED = 64  # bytes at which torch's own memory starts
 
 
 class Loaded(NamedTuple):
-    """`cannot` says why it does not run; `sources` where each tensor came from."""
+    """`weights` are as the file has them, before any change of dtype; `cannot` says why it does not run."""
 
     module: Any
     load: Load
-    sources: Mapping[str, str]
+    weights: Mapping[str, Weight]
     cannot: str
 
 
@@ -33,8 +35,10 @@ def load(
     rebuilt = rebuild(path, model=build, maps=tuple(maps), device=device)
     module = rebuilt.module
     align(module)
+    sources = {key: origin.source for key, origin in rebuilt.origins.items()}
+    weights = weigh(tensors_of(module), lambda name: sources.get(name, ""))
     if dtype:
-        module.to(getattr(library(), dtype))
+        module.to(_floating(path, dtype))
     load = Load(
         missing=tuple(rebuilt.missing),
         unexpected=tuple(rebuilt.unexpected),
@@ -42,12 +46,20 @@ def load(
         renamed=dict(rebuilt.renamed),
         lost_on_save=tuple(rebuilt.lost_on_save),
         unloaded=tuple(rebuilt.unloaded),
+        lost=unlike_file(path, rebuilt.renamed, weights),
         hooks=tuple(rebuilt.hooks),
-        problems=tuple(rebuilt.problems),
+        suggested=tuple(rebuilt.suggested),
         level=str(rebuilt.level),
     )
-    sources = {key: origin.source for key, origin in rebuilt.origins.items()}
-    return Loaded(module, load, sources, "; ".join(rebuilt.cannot_run))
+    return Loaded(module, load, weights, "; ".join(rebuilt.cannot_run))
+
+
+def _floating(path: str, name: str) -> Any:
+    torch = library()
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise CkptAuditError(path, f"{name!r} is no floating dtype", remedy="write float16, bfloat16, ...")
+    return dtype
 
 
 def align(module: Any) -> None:

@@ -46,12 +46,19 @@ def localise(one: Observation, other: Observation, same: Same = same_bits) -> Di
 
 
 def differing_weights(one: Observation, other: Observation) -> tuple[str, ...]:
-    """Tensors that both hold under one name, and whose dtype, shape or bits differ."""
+    """Tensors that both hold under one name, and whose dtype, shape or bits differ; counters aside."""
     return tuple(
         name
         for name, weight in one.weights.items()
-        if (there := other.weights.get(name)) is not None and not _are_equal(weight, there)
+        if not is_counter(name)
+        and (there := other.weights.get(name)) is not None
+        and not _are_equal(weight, there)
     )
+
+
+def is_counter(name: str) -> bool:
+    """What BatchNorm counts, in train mode only: nothing else reads it."""
+    return name.rpartition(".")[2] == "num_batches_tracked"
 
 
 def _are_equal(one: Weight, other: Weight) -> bool:

@@ -31,7 +31,7 @@ class Outcome:
 
 
 def leniency(one: Observation, other: Observation) -> str:
-    """Why the two cannot be held to equal bits: another device, version, setting, dtype; or "" where they can."""
+    """Why the two cannot be held to equal bits: another device, version, setting or dtype; "" if they can."""
     names = [
         *changed(one.environment, other.environment),
         *(name for name in changed(one.settings, other.settings) if name not in _OWN),
@@ -122,7 +122,8 @@ def _dtype(one: Observation, other: Observation) -> str:
         for name, weight in each.weights.items()
         if weight.kind == "parameter" and name not in each.checks.unread
     )
-    return coarsest((*outputs, *weights))
+    settings = (str(each.settings.get(name)) for each in (one, other) for name in ("dtype", "inputs_as"))
+    return coarsest((*outputs, *weights, *settings))
 
 
 def sameness(outcome: Outcome) -> Same:

@@ -16,13 +16,13 @@ from ckptaudit.verify.derive import derived
 from ckptaudit.verify.observe import SEED, Asked, observe
 from ckptaudit.verify.processes import observe_all
 from ckptaudit.verify.records import SCHEMA, RecordError, dump
-from ckptaudit.verify.verifying import Settings, Side, job_for, steadiness
+from ckptaudit.verify.verifying import USUAL, Settings, Side, job_for, steadiness
 
 _SECONDS = 30.0
 _HEAD = 4096  # bytes in which a record says what it is
 
 
-def record(side: Side, output: str, settings: Settings = Settings()) -> Comparison:
+def record(side: Side, output: str, settings: Settings = USUAL) -> Comparison:
     """Write a golden record of `side` to the file `output`; the answer is the model compared with itself.
 
     It is built twice, in two fresh processes: what would not be equal to itself is no reference, and nothing

@@ -14,8 +14,8 @@ from hashlib import sha256
 from typing import Any
 
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.locate import read_at
 from ckptaudit.model import Checkpoint, TensorMeta
-from ckptaudit.readers import read
 from ckptaudit.source import LocalFile
 from ckptaudit.verify.encode import decode, encode, samples_of
 from ckptaudit.verify.facts import Observation
@@ -28,17 +28,8 @@ _SAMPLES = 2**21  # numbers of events that are kept
 _AS = {"complex128": ("float64", (2,)), "complex32": ("float16", (2,))}
 _NATIVE = frozenset(
     (
-        "float64",
-        "float32",
-        "float16",
-        "bfloat16",
-        "complex64",
-        "int64",
-        "int32",
-        "int16",
-        "int8",
-        "uint8",
-        "bool",
+        *("float64", "float32", "float16", "bfloat16", "complex64"),
+        *("int64", "int32", "int16", "int8", "uint8", "bool"),
     )
 )
 
@@ -109,7 +100,7 @@ def load(path: str, *, values: bool = False) -> Observation:
     Raises RecordError where it is no record, or was changed after it was written; CkptAuditError where the
     file cannot be read.
     """
-    checkpoint = read(path)
+    checkpoint = read_at(path)
     text = checkpoint.metadata.get(SCHEMA)
     if text is None or checkpoint.format != "safetensors":
         raise RecordError(path, "is no golden record", remedy="make one with ckptaudit record")

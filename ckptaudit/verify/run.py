@@ -19,6 +19,10 @@ class CannotRunError(Exception):
     """The model gives no output for these inputs, or none that can be compared."""
 
 
+class NoOutputError(CannotRunError):
+    """It runs, and what it gives cannot be compared."""
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """How to call `model`: `mode` is one of torch's, `dtype` what floating inputs are turned into."""
@@ -42,7 +46,7 @@ def outputs(way: Way, case: Case, seed: int) -> tuple[Leaf, ...]:
     try:
         return leaves(call(way, given))
     except NotComparableError as error:
-        raise CannotRunError(f"an output cannot be compared: {error}") from None
+        raise NoOutputError(f"an output cannot be compared: {error}") from None
     except Exception as error:
         raise CannotRunError(told(error)) from None
 
@@ -74,6 +78,8 @@ def way_for(model: Any, device: str, case: Case, seed: int) -> Way:
     for way in tries:
         try:
             outputs(way, case, seed)
+        except NoOutputError:
+            raise
         except CannotRunError as error:
             first = first or error
         else:

@@ -83,7 +83,10 @@ def _restore_random(torch: Any) -> Callable[[], None]:
 
 def seed_all(seed: int) -> None:
     """Seed torch on every device, `random`, and numpy where the model has imported it."""
-    library().manual_seed(seed)
+    torch = library()
+    torch.default_generator.manual_seed(seed)  # torch.manual_seed looks for devices of all kinds each time
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
     random.seed(seed)
     if (numpy := sys.modules.get("numpy")) is not None:
         numpy.random.seed(seed % 2**32)

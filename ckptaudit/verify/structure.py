@@ -26,11 +26,15 @@ _HARMLESS = {
     "dtype",
     "num_batches_tracked",
 }
+_CODE = {"forward", "_forward_hooks", "_forward_pre_hooks"}
 _LITERALS = ("0123456789-(.", ("True", "False", "nan", "inf"))
 
 
 def bytes_stage(one: Observation, other: Observation) -> Stage:
     """Whether tensors of one name are equal in every bit; how many odd values; where they came from."""
+    cannot = one.cannot or other.cannot
+    if cannot and not (one.weights and other.weights):
+        return Stage("bytes", INCOMPLETE, cannot)
     differing = differing_weights(one, other)
     both = [name for name in one.weights if name in other.weights]
     facts = [f"{plural(len(both) - len(differing), 'tensor')} of {len(both)} equal in every bit"]
@@ -74,16 +78,21 @@ def incomplete_load(found: Observation) -> str:
         "unexpected": load.unexpected,
         "mismatched": load.mismatched,
         "not loaded": load.unloaded,
+        "others in the model than in the file": load.lost,
         "hooks that are not rebuilt": load.hooks,
     }
     facts = [f"{len(keys)} {word}: {some(list(keys))}" for word, keys in kinds.items() if keys]
     if (left := [name for name in from_init(found) if name not in load.missing]) and not load.mismatched:
         facts.append(f"{len(left)} left as the code makes them: {some(left)}")
+    if facts and load.suggested:
+        facts.append(f"a mapping might help: {some(list(load.suggested))}")
     return "; ".join(facts)
 
 
 def structure_stage(one: Observation, other: Observation) -> Stage:
     """Keys, shapes, dtypes, ties, classes and configuration."""
+    if not one.modules or not other.modules:
+        return Stage("structure", INCOMPLETE, one.cannot or other.cannot)
     facts = list(_structure(one, other))
     loaded = incomplete_load(one) or incomplete_load(other)
     if loaded:
@@ -149,7 +158,7 @@ def _is_telling(name: str, one: Module, other: Module) -> bool:
     is_torch = one.cls.startswith(_TORCH) and other.cls.startswith(_TORCH)
     if name == "class":
         return is_torch
-    if name == "forward":
+    if name in _CODE:
         return False  # code may say the same in other words: the outputs tell
     if is_torch:
         return name not in _HARMLESS and not (name == "p" and "dropout" in one.cls.lower())
@@ -179,8 +188,3 @@ def unpaired(one: Observation, other: Observation) -> list[str]:
             and (each.dtype, each.shape, each.digest) not in known
         ]
     return found
-
-
-def is_counter(name: str) -> bool:
-    """What BatchNorm counts in train mode only."""
-    return name.rpartition(".")[2] == "num_batches_tracked"

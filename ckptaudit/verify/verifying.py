@@ -49,7 +49,10 @@ class Settings:
     limits: Limits | None = None
 
 
-def verify_record(side: Side, record: str, settings: Settings = Settings()) -> Comparison:
+USUAL = Settings()
+
+
+def verify_record(side: Side, record: str, settings: Settings = USUAL) -> Comparison:
     """`side` against a golden record: its inputs, seeds and number of threads are used.
 
     Raises CkptAuditError where the checkpoint or the record cannot be read.
@@ -74,7 +77,7 @@ def verify_record(side: Side, record: str, settings: Settings = Settings()) -> C
     return _named(found, side.path, record, checkpoint)
 
 
-def verify_against(side: Side, other: Side, settings: Settings = Settings()) -> Comparison:
+def verify_against(side: Side, other: Side, settings: Settings = USUAL) -> Comparison:
     """`side` against `other`, the reference, on inputs that suit `side`.
 
     Raises CkptAuditError where one of the checkpoints cannot be read.

@@ -1,4 +1,4 @@
-"""Small architectures of many kinds, each a function that builds it from a seed, and what can be done to one."""
+"""Small architectures of many kinds, and all that can be done to one of them in one place."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.wte = nn.Embedding(12, 8)
-        self.blocks = nn.ModuleList(nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.SiLU()) for _ in range(3))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 8), nn.SiLU()) for _ in range(3)
+        )
         self.head = nn.Linear(8, 12, bias=False)
         self.head.weight = self.wte.weight
 
@@ -133,8 +135,8 @@ def deep() -> nn.Module:
 
 def audio() -> nn.Module:
     return nn.Sequential(
-        nn.Conv1d(2, 4, 5, dilation=2), nn.InstanceNorm1d(4, affine=True), nn.Softplus(beta=1.5), nn.Conv1d(4, 3, 3),
-        nn.Upsample(scale_factor=2), nn.Flatten(1), nn.LazyLinear(3),
+        nn.Conv1d(2, 4, 5, dilation=2), nn.InstanceNorm1d(4, affine=True), nn.Softplus(beta=1.5),
+        nn.Conv1d(4, 3, 3), nn.Upsample(scale_factor=2), nn.Flatten(1), nn.LazyLinear(3),
     )  # fmt: skip
 
 
@@ -158,28 +160,28 @@ def transposed() -> nn.Module:
     )  # fmt: skip
 
 
-ARCHITECTURES: dict[str, tuple[Callable[[], nn.Module], object]] = {
-    "residual": (Residual, None),
-    "direct": (Direct, None),
-    "convnet": (ConvNet, None),
-    "recurrent": (Recurrent, None),
-    "attention": (Attention, None),
-    "tied": (Tied, None),
-    "branches": (Branches, None),
-    "encoder": (encoder, None),
-    "deep": (deep, None),
-    "audio": (lazily_made, None),
-    "parametrized": (parametrized, None),
-    "transposed": (transposed, None),
-    "gru": (lambda: nn.GRU(4, 5, 2, batch_first=True), None),
-    "mha": (lambda: nn.MultiheadAttention(8, 2), None),
+ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+    "residual": Residual,
+    "direct": Direct,
+    "convnet": ConvNet,
+    "recurrent": Recurrent,
+    "attention": Attention,
+    "tied": Tied,
+    "branches": Branches,
+    "encoder": encoder,
+    "deep": deep,
+    "audio": lazily_made,
+    "parametrized": parametrized,
+    "transposed": transposed,
+    "gru": lambda: nn.GRU(4, 5, 2, batch_first=True),
+    "mha": lambda: nn.MultiheadAttention(8, 2),
 }
 
 
 def build(name: str) -> nn.Module:
     """The architecture, always with the same weights, none of them zero."""
     torch.manual_seed(5)
-    model = ARCHITECTURES[name][0]()
+    model = ARCHITECTURES[name]()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += torch.randn_like(parameter) * 0.05

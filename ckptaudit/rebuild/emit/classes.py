@@ -138,7 +138,7 @@ def _attribute(statement: Statement) -> str:
 
 
 def _parameters(hints: list[tuple[str, str]], classes: Names) -> list[str]:
-    """Names for parameters, by the attribute and the argument that they are for, and none that hides a class."""
+    """Names for parameters, by attribute and argument that they are for, and none that hides a class."""
     names = Names(classes.taken)
     wanted = [(owner, hint if is_attribute(hint) else "value") for owner, hint in hints]
     again = Counter(hint for _, hint in wanted)

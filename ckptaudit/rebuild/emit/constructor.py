@@ -26,7 +26,16 @@ _CLASS = re.compile(r"[A-Z][A-Za-z0-9]{0,60}")
 _TOLD = re.compile(r"\b(n_power_iterations|eps)=(\d{1,9}(?:\.\d{1,20})?(?:e-?\d{1,3})?)(?![\w.])")
 _KERNELS = frozenset({"kernel_size", "stride", "padding", "dilation", "output_padding"})
 _ACTIVATIONS = frozenset(FUNCTIONS.values())
-_STACKED = {"TransformerEncoder": "encoder_layer", "TransformerDecoder": "decoder_layer"}
+_NEEDED = {"TransformerEncoder": ("encoder_layer",), "TransformerDecoder": ("decoder_layer",)}
+# Arguments that are modules, and where the module holds them.
+_PARTS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
+    "TransformerEncoder": (("encoder_layer", "layers", "0"), ("norm", "norm")),
+    "TransformerDecoder": (("decoder_layer", "layers", "0"), ("norm", "norm")),
+    "Transformer": (("custom_encoder", "encoder"), ("custom_decoder", "decoder")),
+    **dict.fromkeys(("TransformerEncoderLayer", "TransformerDecoderLayer"), (("activation", "activation"),)),
+    "TripletMarginWithDistanceLoss": (("distance_function", "distance_function"),),
+}
+_ELSEWHERE = {"NonDynamicallyQuantizableLinear": "nn.modules.linear"}
 # How wrappers are written; a layer in one that is not here cannot be.
 _WRAPPERS: Final = {
     "weight_norm": "nn.utils.weight_norm",
@@ -51,8 +60,7 @@ def is_layer(node: Node) -> bool:
 
 def constructed(node: Node, name: str) -> Group:
     """`nn.Linear(20, 256)`, in its wrappers. Raises UnwritableError where an argument is no plain value."""
-    layer = node.part.layer or ""
-    code = _call(name, layer, _arguments(node))
+    code = _call(name, node.part.layer or "", {**filled(node), **node.part.arguments, **_of_parts(node)})
     for wrapper, parameter in node.part.wrappers:
         named = _wrapper_arguments(node, wrapper, parameter)
         code = call(_WRAPPERS[_kind(wrapper)], code, quoted(parameter), **named)
@@ -61,20 +69,24 @@ def constructed(node: Node, name: str) -> Group:
     return code
 
 
-def _arguments(node: Node) -> Mapping[str, object]:
-    """The arguments of the plan; a stack of transformer layers takes its first one from its parts."""
-    layer, arguments = node.part.layer, {**filled(node), **node.part.arguments}
-    argument = _STACKED.get(layer or "")
-    if argument and argument not in arguments:
-        layers = node.inside.get("layers")
-        first = layers and next(iter(layers.inside.values()), None)
-        if not first or first.part.layer is None:
-            raise UnwritableError(argument)
-        arguments = {argument: ModuleLike(first.part.layer, first.part.arguments), **arguments}
-        norm = node.inside.get("norm")
-        if norm is not None and norm.part.layer is not None:
-            arguments["norm"] = ModuleLike(norm.part.layer, norm.part.arguments)
-    return arguments
+def class_of(layer: str) -> str:
+    """`nn.Linear`; a few classes are not in torch.nn itself."""
+    return f"{_ELSEWHERE.get(layer, 'nn')}.{layer}"
+
+
+def _of_parts(node: Node) -> Mapping[str, object]:
+    """Arguments that are modules, which the module then holds: calls that make them."""
+    found: dict[str, object] = {}
+    for argument, *path in _PARTS.get(node.part.layer or "", ()):
+        part: Node | None = node
+        for name in path:
+            part = part and part.inside.get(name)
+        if argument in node.part.arguments or part is None or part.part.layer is None:
+            continue
+        # As torch makes them itself, they have a norm.
+        if not argument.startswith("custom") or "norm" not in part.inside:
+            found[argument] = constructed(part, class_of(part.part.layer))
+    return found
 
 
 def filled(node: Node) -> Mapping[str, object]:
@@ -95,16 +107,13 @@ def filled(node: Node) -> Mapping[str, object]:
 def _call(function: str, layer: str, arguments: Mapping[str, object]) -> Group:
     row = ROWS.get(layer, {})
     first = [name for name, default in row.items() if is_needed(default)] or list(OUR_OWN.get(layer, ()))
-    if layer in _STACKED:
-        first = [_STACKED[layer], *first]
-    items = []
-    for name in first:
-        if name not in arguments:
-            raise UnwritableError(name)
-        items.append(Item(_written(arguments[name], name, layer)))
+    first = [*_NEEDED.get(layer, ()), *first]
+    if not arguments.keys() >= set(first):
+        raise UnwritableError(layer)
+    items = [Item(_written(arguments[name], name, layer)) for name in first]
     for name, given in arguments.items():
         is_default = name in row and type(row[name]) is type(given) and row[name] == given
-        if name in first[: len(items)] or is_default:
+        if name in first or is_default:
             continue
         if not is_attribute(name):
             raise UnwritableError(name)
@@ -113,17 +122,18 @@ def _call(function: str, layer: str, arguments: Mapping[str, object]) -> Group:
 
 
 def _written(given: object, name: str, layer: str) -> Expression:
+    if isinstance(given, Group):
+        return given
     if isinstance(given, TensorLike):
         return call("torch.empty", *(tuple([Number(size, name) for size in given.shape]) or ("()",)))
     if isinstance(given, ModuleLike):
         if not _CLASS.fullmatch(given.layer):
             raise UnwritableError(given.layer)
-        return _call(f"nn.{given.layer}", given.layer, given.arguments)
+        return _call(class_of(given.layer), given.layer, given.arguments)
     if name == "activation" and type(given) is str and given not in ("relu", "gelu"):
-        function = given.removeprefix("torch.nn.functional.")
-        if function not in _ACTIVATIONS:
+        if given not in _ACTIVATIONS:
             raise UnwritableError(given)
-        return f"nn.functional.{function}"
+        return given.removeprefix("torch.") if given.startswith("torch.nn.") else given
     return value(_short(given, name, layer), name)
 
 

@@ -31,7 +31,10 @@ def owned(node: Node, owner: str, state: State, names: list[str]) -> Iterator[St
 
 def unsaved(node: Node, owner: str, state: State) -> Iterator[Statement]:
     """Placeholders for tensors that no state dict has."""
+    computed = {parameter for _, parameter in node.part.wrappers}
     for name, tensor in node.unsaved.items():
+        if node.form == "layer" and name in computed:
+            continue
         if name in node.inside or not can_add(name):
             yield Statement("", "", f"not made: {told(name)}, {LOST}")
         elif tensor.kind == "buffer" and tensor.shape is not None:

@@ -80,15 +80,20 @@ def _names(names: Iterable[str]) -> str:
 
 
 def _loading(plan: Plan) -> Iterator[str]:
+    name = quoted(os.path.basename(plan.checkpoint))
+    if plan.checkpoint.endswith(".safetensors"):
+        yield "model = build()"
+        yield f"safetensors.torch.load_model(model, {name})"
+        return
     call = _load_call(plan)
-    other = [key for key in plan.extra if key.rpartition(".")[2] != STATE]
     if call is None:
         # What torch.load would run, refuse, or not find.
         yield "from ckptaudit.rebuild import rebuild  # runs nothing that the file holds"
-        yield f"state = rebuild({quoted(os.path.basename(plan.checkpoint))}).module.state_dict()"
+        yield f"state = rebuild({name}).module.state_dict()"
     else:
         yield f"state = {call}"
     yield "model = build()"
+    other = [key for key in plan.extra if key.rpartition(".")[2] != STATE]
     for key in other[:6]:
         yield f"del state[{quoted(key)}]"
     if len(other) > 6:
@@ -111,8 +116,6 @@ def _load_call(plan: Plan) -> str | None:
     lazy = any(row.shape is None for row in plan.tensors.values())
     if is_module(plan) or lazy or root is None or name.endswith(".json") or "." not in name:
         return None
-    if name.endswith(".safetensors"):
-        return f"safetensors.torch.load_file({quoted(name)})"
     steps = "".join(f"[{quoted(step) if isinstance(step, str) else step}]" for step in root)
     return f"torch.load({quoted(name)}, weights_only=True){steps}"
 

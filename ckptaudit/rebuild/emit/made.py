@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Final
 
-from ckptaudit.rebuild.known import ROWS
+from ckptaudit.layers import TensorLike
+from ckptaudit.rebuild.known import ACTIVATIONS, LOSSES, POOLS, ROWS, SHAPES
 
 Shape = tuple[int, ...] | None  # None: lazy
 Arguments = Mapping[str, object]
@@ -46,6 +47,12 @@ class _Given:
     def has(self, name: str) -> bool:
         """Whether something is asked for."""
         return bool(self._all.get(name))
+
+    def tensors(self) -> Iterator[tuple[str, TensorLike]]:
+        """Arguments that are tensors."""
+        for name, thing in self._all.items():
+            if isinstance(thing, TensorLike):
+                yield name, thing
 
     def given(self, name: str) -> bool:
         """Whether an argument is not None."""
@@ -176,11 +183,18 @@ def _joined(inside: Mapping[str, Made]) -> Iterator[tuple[str, Shape]]:
             yield f"{above}.{name}", shape
 
 
+def _loss(given: _Given) -> Made:
+    # Weights are no part of what makes a loss where the file tells of them as buffers.
+    return {name: weight.shape for name, weight in given.tensors()}
+
+
 def _lazy(given: _Given) -> Made:
     return _with_bias(given, None, None)
 
 
 _MAKERS: Final[Mapping[str, _Maker]] = {
+    **dict.fromkeys((*ACTIVATIONS, *POOLS, *SHAPES), lambda _: {}),
+    **dict.fromkeys((*LOSSES,), _loss),
     "Linear": _linear,
     "NonDynamicallyQuantizableLinear": _linear,
     "Bilinear": _bilinear,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ckptaudit.rebuild.emit import fixes
 from ckptaudit.rebuild.emit.classes import Body, Class, share
 from ckptaudit.rebuild.emit.code import Expression, Group, Item, Loop, Statement, call
-from ckptaudit.rebuild.emit.constructor import OUR_OWN, constructed
+from ckptaudit.rebuild.emit.constructor import OUR_OWN, class_of, constructed
 from ckptaudit.rebuild.emit.helpers import HELPERS
 from ckptaudit.rebuild.emit.names import Names, can_add, is_attribute, user_class
 from ckptaudit.rebuild.emit.notes import note
@@ -96,7 +96,7 @@ class Writer:
     def _class_of(self, node: Node) -> str:
         """What is called for a layer: torch.nn's class, or one of the source."""
         layer = node.part.layer or ""
-        name = layer if layer in OUR_OWN else f"nn.{layer}"
+        name = layer if layer in OUR_OWN else class_of(layer)
         if layer in OUR_OWN:
             self.helpers.add(layer)
         if node.has_state:

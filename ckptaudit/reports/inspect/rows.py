@@ -239,9 +239,8 @@ def _doubt(members: tuple[Node, ...], view: View) -> None:
         nodes = stack.pop()
         if len({view.inferred.get(node) for node in nodes}) > 1:
             view.inferred.pop(nodes[0], None)
-        for child in nodes[0].children:
-            like = [next(twin for twin in node.children if twin.name == child.name) for node in nodes]
-            stack.append(tuple(like))
+        inside = [{child.name: child for child in node.children} for node in nodes]
+        stack += [tuple([names[name] for names in inside]) for name in inside[0]]
 
 
 def described(meta: ModuleMeta | None) -> str:

@@ -229,6 +229,31 @@ def test_only_classes_of_torch_are_certain() -> None:
     ]
 
 
+def test_layers_of_a_state_dict_are_inferred() -> None:
+    rows = {row["path"]: row for row in told(gpt2())["modules"]}
+    assert {rows[path]["layer"] for path in ("h.0.attn.c_attn", "h.11.attn.c_proj")} == {"Conv1D"}
+    assert rows["h.0.attn.c_proj"]["alternatives"] == ["Linear"]
+    assert [rows[path]["layer"] for path in ("wte", "h.3.ln_1", "lm_head")] == [
+        "Embedding",
+        "LayerNorm",
+        "Linear",
+    ]
+    assert {row["confidence"] for row in rows.values() if row["layer"]} == {"likely"}
+    assert [rows["h"][name] for name in ("class", "layer", "confidence", "alternatives")] == [
+        None,
+        None,
+        None,
+        [],
+    ]
+
+
+def test_layers_are_inferred_of_each_model_where_none_is_picked() -> None:
+    document = told(checkpoint({("g",): ("model", MLP), ("d",): ("ema", MLP), ("o",): ("optimizer", MLP)}))
+    assert [row["layer"] for row in document["modules"]] == [None, "Linear", "Linear"]
+    document = told(checkpoint({("g",): ("model", MLP), ("d",): ("model", MLP), ("o",): ("optimizer", MLP)}))
+    assert [row["layer"] for row in document["modules"]] == [None, "Linear", "Linear"] * 2
+
+
 def test_lazy_parameters_have_no_shape() -> None:
     base = checkpoint({(): ("model", {"a": (2,)})})
     (row,) = only(base, tensors={("a",): tensor("a", None, "0", kind="lazy")})["tensors"]

@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ckptaudit.fold import tree
 from ckptaudit.model import Checkpoint, GlobalRef, ModuleMeta, Problem, Span, StateDict
+from ckptaudit.reports.inspect.layers import inferred
+from ckptaudit.reports.inspect.rows import View, rows
 from ckptaudit.reports.inspect.selection import Selection
 from ckptaudit.reports.inspect.text import MOST_ROWS, Page, render
 from tests.handmade import GPT2, GPT2_PARAMETERS, MLP, checkpoint, gpt2, tensor, training
@@ -119,6 +122,42 @@ def test_classes_and_widths_of_a_full_model() -> None:
     assert "hidden   Linear 20→256" in shown
     assert "relu   ReLU" in shown
     assert "activations" not in shown
+
+
+def test_layers_of_a_state_dict_are_inferred_and_said_to_be() -> None:
+    assert "─ hidden   Linear 20→256  likely " in line(mlp(), "─ hidden")
+    assert "the classes of modules: those shown are inferred from names and shapes" in page(mlp())
+    assert "settings that no tensor shows" not in page(mlp())
+    images = checkpoint({(): ("model", {"stem.weight": (8, 3, 7, 7), "wte.weight": (50, 4)})})
+    assert "Conv2d 3→8 7×7  likely" in line(images, "─ stem")
+    assert "of Conv2d: groups, stride, padding, dilation, padding_mode; of Embedding: padding_idx" in page(
+        images
+    )
+    nothing = checkpoint({(): ("model", {"a.gain": (8,)})})
+    assert "inferred" not in page(nothing)
+
+
+def test_inferred_layers_are_shown_once_for_folded_blocks() -> None:
+    assert line(gpt2(), "─ c_attn").count("Conv1D 768→2304  likely") == 1
+    assert "likely" not in line(gpt2(), "h ×12 alike (0-11)")
+
+
+def test_blocks_that_fold_show_a_layer_only_where_all_seem_to_be_it() -> None:
+    keys = {f"b.{number}.norm.{part}": (32,) for number in range(4) for part in ("weight", "bias")}
+    alike = checkpoint({(): ("model", keys)})
+    assert "LayerNorm 32  likely" in line(alike, "─ norm")
+    told = inferred(alike, alike.state_dicts[0])
+    told["b.2.norm"] = told["b.2.norm"]._replace(confidence="guess")
+    root = tree(alike, alike.state_dicts[0])
+    found = list(rows(root, View({}, {}, told=told)))
+    assert [row.detail for row in found if row.name == "norm"] == [""]
+
+
+def test_classes_of_the_file_come_before_what_is_inferred() -> None:
+    meta = {"": ModuleMeta("", "mine.Net"), "hidden": ModuleMeta("hidden"), "output": ModuleMeta("output")}
+    typed = replace(mlp(), state_dicts=(StateDict((), "model", meta),))
+    assert "likely" not in page(typed)
+    assert "(model) Net" in page(typed)
 
 
 def test_problems_and_imports_are_told() -> None:
