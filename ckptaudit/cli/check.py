@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
@@ -15,13 +15,17 @@ from ckptaudit.cli.options import NOT_AUDITED, WRONG_USAGE, complain, hush, limi
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.gate import Each, Request, expand_paths, perform
 from ckptaudit.isolated import SECONDS
-from ckptaudit.locate import split
+from ckptaudit.limits import Limits
+from ckptaudit.locate import read_at, split
+from ckptaudit.model import Checkpoint
 from ckptaudit.output import OutputError, write
 from ckptaudit.parallel import processors
 from ckptaudit.reports.check import FORMATS, render
 from ckptaudit.text import encodable
 
 _MANY = 20  # files from which on a bar shows how far it is
+
+_Read = Callable[[FileReport], Checkpoint | None]
 
 
 class FormatType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic since click 8.4
@@ -54,6 +58,7 @@ class FormatType(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # ge
 @click.option("--update-baseline", is_flag=True, help="Accept today's findings: write them to the baseline.")
 @click.option("--format", "forms", type=FormatType(), multiple=True, metavar="FORMAT[=FILE]",
               help=f"Any of {', '.join(FORMATS)}; several at once to files.")  # fmt: skip
+@click.option("-o", "--output", metavar="FILE", help="The file of the --format that has none.")
 @click.option(
     "--config", "config_file", metavar="FILE", help="Settings; default: the nearest pyproject.toml."
 )
@@ -70,6 +75,7 @@ def command(
     /,
     paths: tuple[str, ...],
     forms: tuple[tuple[str, str], ...],
+    output: str | None,
     config_file: str | None,
     no_config: bool,
     **given: object,
@@ -86,8 +92,14 @@ def command(
         raise click.UsageError(
             "only one --format can go to stdout: give the others a file, --format FORMAT=FILE"
         )
+    forms = _placed(forms, output)
     if no_config and config_file:
         raise click.UsageError("--config and --no-config exclude each other")
+    try:
+        _want_libraries(forms)
+    except CkptAuditError as error:
+        complain(str(error))
+        ctx.exit(NOT_AUDITED)
     try:
         path = None if no_config else config_file or configs.find()
         request = _request(paths, configs.load(path) if path else configs.Config(), given)
@@ -98,7 +110,37 @@ def command(
     except CkptAuditError as error:
         complain(str(error))
         ctx.exit(WRONG_USAGE)
-    ctx.exit(report.exit_code if _write(report, forms) else NOT_AUDITED)
+    ctx.exit(report.exit_code if _write(report, forms, _reader(request)) else NOT_AUDITED)
+
+
+def _placed(forms: tuple[tuple[str, str], ...], output: str | None) -> tuple[tuple[str, str], ...]:
+    """`--format html -o x.html` says the same as `--format html=x.html`."""
+    if output is None:
+        return forms
+    if all(file for _, file in forms):
+        raise click.UsageError("-o names the file of a --format that has none: add --format FORMAT")
+    return tuple((name, file or output) for name, file in forms)
+
+
+def _want_libraries(forms: tuple[tuple[str, str], ...]) -> None:
+    """Raise CkptAuditError now, and not after the audit, where a format lacks what it is made with."""
+    if any(name == "html" for name, _ in forms):
+        from ckptaudit.reports.html.page import require
+
+        require()
+
+
+def _reader(request: Request) -> _Read:
+    """A function that reads a file again as it was read to be audited; None where that fails now."""
+    limits = Limits(**{**request.config.limits, **request.limits})
+
+    def read(file: FileReport) -> Checkpoint | None:
+        try:
+            return read_at(file.path, limits)
+        except Exception:  # the report on the file says what is wrong with it
+            return None
+
+    return read
 
 
 def _request(paths: tuple[str, ...], config: configs.Config, given: dict[str, object]) -> Request:
@@ -150,23 +192,23 @@ def _keep_apart(forms: tuple[tuple[str, str], ...], files: list[str]) -> None:
             raise OutputError(file, "is to be audited, and would be overwritten by the report")
 
 
-def _write(report: Report, forms: tuple[tuple[str, str], ...]) -> bool:
+def _write(report: Report, forms: tuple[tuple[str, str], ...], read: _Read) -> bool:
     """Write all that is asked for, and text where no other format goes to stdout; whether that worked."""
-    worked = _show(report, next((name for name, file in forms if not file), "text"))
+    worked = _show(report, next((name for name, file in forms if not file), "text"), read)
     for name, file in forms:
         try:
             if file:
-                write(file, render(name, report))
+                write(file, render(name, report, read=read))
         except CkptAuditError as error:
             complain(str(error))
             worked = False
     return worked
 
 
-def _show(report: Report, name: str) -> bool:
+def _show(report: Report, name: str, read: _Read) -> bool:
     try:
         colour = name == "text" and sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-        page = render(name, report, colour=colour)
+        page = render(name, report, colour=colour, read=read)
         sys.stdout.write(encodable(page, sys.stdout.encoding or "utf-8"))
         sys.stdout.flush()
     except BrokenPipeError:

@@ -39,7 +39,7 @@ class Request:
 @click.option("--map", "maps", multiple=True, metavar="OLD=NEW", help="Rename keys before they are loaded.")
 @click.option("--device", default="cpu", show_default=True, metavar="cpu|cuda[:N]|auto",
               help="Where to load it; auto is a GPU where there is one.")  # fmt: skip
-@click.option("--emit", metavar="FILE", help="Write the architecture as Python source.")
+@click.option("--emit", metavar="FILE", help="Write the architecture as Python source; - is stdout.")
 @click.option("--to", metavar="FILE", help="Write the weights again: safetensors, or as torch.save does.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=SECONDS, show_default=True,
@@ -75,7 +75,8 @@ def command(
     request = Request(path, model, maps, device, emit, to, form, timeout, limits)
     try:
         found = _with_model(request, model) if model else _from_file(request)
-        say(_rendered(found, form))
+        if emit != "-":  # else the source alone is printed
+            say(_rendered(found, form))
         sys.stdout.flush()
     except CkptAuditError as error:
         complain(str(error))
@@ -97,7 +98,11 @@ def _from_file(request: Request) -> dict[str, Any]:
         from ckptaudit.rebuild.emit import source
 
         assert rebuilt.plan is not None
-        write(request.emit, source(rebuilt.plan))
+        text = source(rebuilt.plan)
+        if request.emit == "-":
+            say(text.rstrip("\n"))
+        else:
+            write(request.emit, text)
     if request.to is not None:
         from ckptaudit.rebuild.write import save
 

@@ -126,7 +126,7 @@ def _kernel(seen: Seen) -> int:
     _, inner, *kernel = seen.form.weight
     spoken = words(seen.name).all | words(seen.place.name).all
     strange = max(kernel) > 64 or (len(kernel) == 1 and kernel[0] == inner)
-    return -8 if strange and not spoken & _CONVOLVES else 0
+    return -8 if strange and inner > 1 and not spoken & _CONVOLVES else 0
 
 
 _CONVOLVES = frozenset({"conv", "convs", "convolution", "patch"})
@@ -138,12 +138,11 @@ def _transposed(seen: Seen) -> int:
     even = all(size % 2 == 0 for size in kernel)
     names = (seen.name, *(place.name for place in islice(seen.place.outwards(), 4)))
     points = _kernel(seen)
-    if even and any(words(name).all & _UPWARDS for name in names):
+    upwards = any(words(name).all & _UPWARDS for name in names) or "decoder" in words(seen.name).last
+    if even and upwards:
         points += 10
-    elif inner == outer and set(kernel) in ({2}, {4}) and len(kernel) > 1:
-        # Where resolution falls, channels grow; but where attention looks at less of a picture.
-        around = seen.place.direct | (seen.place.above.direct if seen.place.above else 0)
-        points += 0 if around & MATRIX else 6
+    elif inner == outer and set(kernel) in ({2}, {4}) and any("decoder" in words(name).all for name in names):
+        points += 6  # where resolution falls, channels grow
     if inner != outer and "bias" not in seen.form.sizes:
         points += 8 * _sequence(seen, inner, outer) if seen.name.isdecimal() else 0
         if even:
@@ -181,9 +180,9 @@ def _embedding(seen: Seen) -> int:
 
 def _group_norm(seen: Seen) -> int:
     """Whether this norm stands between dense convolutions, as those of groups do."""
-    near = next((place for place in seen.place.outwards() if place.traits & (CONVOLUTION | MATRIX)), None)
     if "bias" not in seen.form.sizes:
         return -10  # torch could not do without one until lately
+    near = next((place for place in seen.place.outwards() if place.traits & (CONVOLUTION | MATRIX)), None)
     if near is None or words(seen.place.name).all & EMBEDDERS:
         return 0
     if near.traits & MATRIX:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from ckptaudit.layers.form import AFFINE, MATRIX, VECTOR, WIDE, Form
+from ckptaudit.layers.form import AFFINE, MATRIX, STATISTICS, VECTOR, WIDE, Form
 from ckptaudit.layers.words import kind_of, words
 
 # Norms between matrices are LayerNorm nearly always; between dense convolutions GroupNorm often.
@@ -23,7 +23,7 @@ UNBIASED = 4096
 EMBEDDERS = frozenset({"patch", "embed", "embedding", "embeddings", "embeds", "stem"})
 
 # Names deeper than any model's are not taken apart: 30,000 dots would make as many places.
-LEVELS = 64
+LEVELS = 32
 
 
 @dataclass(eq=False)
@@ -31,7 +31,8 @@ class Place:
     """A module as the surroundings of those directly inside it.
 
     `traits` are those of all below it, `direct` those of the forms right inside, of which `wide` and
-    `affine` are so many. `norms` is what the norms right inside stand between: LAYERED, GROUPED, or neither.
+    `affine` are so many, and `wide_below` those one level further in. `norms` is what the norms right
+    inside stand between: LAYERED, GROUPED, or neither.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Place:
     traits: int = 0
     direct: int = 0
     wide: int = 0
+    wide_below: int = 0
     affine: int = 0
     norms: int = 0
     number: int = -1
@@ -125,6 +127,8 @@ class Places:
         if traits & (WIDE | AFFINE | VECTOR):
             if traits & WIDE:
                 place.wide += 1
+                if place.above is not None:
+                    place.above.wide_below += 1
             elif traits & AFFINE:
                 place.affine += 1
             elif not words(name).last.isdisjoint(("norm", "rmsnorm")):
@@ -158,6 +162,10 @@ class Places:
                 elif around == MATRIX:
                     place.norms = LAYERED
                 place.learn(place.norms)
+                if place.wide_below > 1 and not place.traits & STATISTICS:
+                    place.norms = (
+                        GROUPED  # so it is with convolutions in wrappers, but proves nothing for others
+                    )
 
     def number(self, place: Place) -> int:
         """A number that places have in common whose insides and surroundings look the same."""

@@ -112,7 +112,7 @@ class _Builder:
         module = construct(layer, part.arguments, most, below)
         # A list of parameters has whatever is put into it.
         exact = part.cls is not None or layer in ("ParameterList", "ParameterDict")
-        rows = held.rows if exact else self._all_rows(prefix)
+        rows = held.rows if exact else self._all_rows(part.path)
         for wrapper, parameter in part.wrappers:
             wrap(module, wrapper, parameter, {name: row.shape for name, row in rows.items()})
         wrong = None if exact else misfit(module, rows)
@@ -127,16 +127,16 @@ class _Builder:
     def _first(self, path: str) -> str:
         return self.places.same.get(path, path)
 
-    def _all_rows(self, prefix: str) -> dict[str, TensorMeta]:
-        """The tensors below a path, by the rest of their keys."""
-        owners = self.places.tensors
-        path = prefix[:-1]
-        inside = [path, *(at for at in owners if at.startswith(prefix) and at != path)] if prefix else owners
-        return {
-            key[len(prefix) :]: self.plan.tensors[key]
-            for owner in inside
-            for key in owners.get(owner, {}).values()
-        }
+    def _all_rows(self, path: str) -> dict[str, TensorMeta]:
+        """The tensors at a path and below, by dotted names from there."""
+        found: dict[str, TensorMeta] = {}
+        todo = [(path, "")]
+        while todo:
+            at, prefix = todo.pop()
+            held = self._rows(at, self.places.tensors)
+            found.update((prefix + name, row) for name, row in held.items())
+            todo += [(below, f"{prefix}{name}.") for name, below in self._below(at)]
+        return found
 
     def _skeleton(self, part: Part, held: Held, reason: str) -> Any:
         from ckptaudit.rebuild.modules import Skeleton, hold

@@ -5,8 +5,7 @@ Needs torch. State dicts know neither ties nor plain attributes; the plan does.
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ckptaudit.rebuild.plan import Plan
@@ -29,7 +28,7 @@ def fill(
     """
     lazy = _take_lazy(module, tensors)
     try:
-        module.load_state_dict(_state(module, plan, tensors, extra), strict=True, assign=True)
+        _load(module, _state(module, plan, tensors, extra))
     finally:
         for kept, name, parameter in lazy:
             kept[name] = parameter
@@ -57,10 +56,10 @@ def _take_lazy(module: Any, tensors: Mapping[str, torch.Tensor]) -> list[tuple[d
 
 def _state(
     module: Any, plan: Plan, tensors: Mapping[str, torch.Tensor], extra: Mapping[str, object]
-) -> OrderedDict[str, Any]:
+) -> dict[str, Any]:
     from torch import nn
 
-    state: OrderedDict[str, Any] = OrderedDict()
+    state: dict[str, Any] = {}
     for key, here in module.state_dict(keep_vars=True).items():
         if key in tensors:
             given = tensors[key]
@@ -134,14 +133,8 @@ def _inner(module: Any, path: str) -> Any:
 
 
 def _into(owner: Any, rest: str) -> list[tuple[Any, str]]:
-    found = []
-    end = rest.find(".")
-    while end >= 0:
-        child = owner._modules.get(rest[:end])
-        if child is not None:
-            found.append((child, rest[end + 1 :]))
-        end = rest.find(".", end + 1)
-    return found
+    children = ((owner._modules.get(head), rest[len(head) + 1 :]) for head in _heads(rest))
+    return [(child, name) for child, name in children if child is not None]
 
 
 def _compute(module: Any) -> None:

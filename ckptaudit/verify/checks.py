@@ -218,7 +218,7 @@ def _row(leaf: Leaf, row: int) -> Leaf:
 
 
 def _rounding_noise(runs: Runs, tensors: Tensors) -> float | None:
-    """The effect of moving every weight by half a unit in its last place; the weights are put back."""
+    """The effect of moving every weight by a unit in its last place, or not; the weights are put back."""
     torch = library()
     draw = torch.Generator().manual_seed(runs.seed)
     moved = {

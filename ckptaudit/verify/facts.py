@@ -88,7 +88,7 @@ class Checks:
     ones; `one_valued` is whether every input is one value again and again.
 
     `threads`, `batch` and `rounding` are the largest differences relative to max|y| between one thread and
-    several, one row alone and among others, and weights moved by half a unit in the last place; None: not
+    several, one row alone and among others, and weights moved by a unit in the last place; None: not
     measured. `rows_mix` is whether rows of a batch hang together, and `traced` whether the outputs stay the
     same while modules are watched.
     """

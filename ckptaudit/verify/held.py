@@ -144,7 +144,7 @@ def _weight(tensor: Any) -> Weight:
     if tensor.is_meta:
         return Weight("parameter", word, tuple(tensor.shape), "meta")
     try:
-        plain, word = settled(tensor)
+        plain, word = settled(tensor, copy=False)
     except (NotComparableError, RuntimeError, NotImplementedError) as error:
         return Weight("parameter", word, (), f"unknown: {error}")
     nan, negative = _odd_values(plain)
@@ -158,4 +158,6 @@ def _odd_values(plain: Any) -> tuple[int, int]:
         plain = torch.view_as_real(plain)
     if not plain.is_floating_point() or plain.element_size() < 2:  # float8 can do nothing
         return 0, 0
-    return int(plain.isnan().sum()), int(((plain == 0) & plain.signbit()).sum())
+    word = {2: torch.int16, 4: torch.int32, 8: torch.int64}[plain.element_size()]
+    only_sign = plain.view(word) == torch.iinfo(word).min
+    return int((plain != plain).count_nonzero()), int(only_sign.count_nonzero())

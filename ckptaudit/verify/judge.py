@@ -254,11 +254,10 @@ def _divergence(
     if ruling.verdict in (NONDETERMINISTIC, STOCHASTIC):
         places = [each.checks.random for each in (one, other) if each.checks.random is not None]
         return Divergence(None, places[0], RANDOM) if places else None
-    if not outcome.agree or not outcome.equal:
-        if found := localise(one, other, sameness(outcome)):
-            return found
-    elif again is not None and _unlike_again(one, again):
-        return localise(one, again)
+    if again is not None and not again.cannot and _unlike_again(one, again):
+        return localise(one, again)  # what the file leaves open is not the reference's fault
+    if not outcome.equal and (found := localise(one, other, sameness(outcome))):
+        return found
     differing = list(differing_weights(one, other))
     if differing and ruling.verdict == DIFFERENT:
         read = [name for name in differing if name not in one.checks.unread] or differing

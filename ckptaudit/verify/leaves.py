@@ -71,8 +71,11 @@ def combined(found: Iterable[Leaf]) -> str:
     return sha256(repr([each.facts for each in found]).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def settled(tensor: Any) -> tuple[Any, str]:
-    """A tensor's elements row by row in CPU memory of its own, and its dtype with what else is to agree."""
+def settled(tensor: Any, *, copy: bool = True) -> tuple[Any, str]:
+    """A tensor's elements row by row in CPU memory, and its dtype with what else is to agree.
+
+    The memory is its own where `copy` asks for that.
+    """
     torch = library()
     with torch._C.DisableTorchFunctionSubclass():
         plain = tensor.detach()
@@ -86,7 +89,9 @@ def settled(tensor: Any) -> tuple[Any, str]:
             dtype += f" {plain.qscheme()} {plain.q_scale()} {plain.q_zero_point()}"
             plain = plain.int_repr()
         plain = plain.resolve_conj().resolve_neg().to("cpu")
-        # Inference tensors and views of the model's own memory would both change under our hands.
+        if not copy:
+            return plain.contiguous(), dtype
+        # Views of the model's own memory would change under our hands.
         return plain.clone(memory_format=torch.contiguous_format), dtype
 
 

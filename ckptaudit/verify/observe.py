@@ -60,7 +60,7 @@ def observe(
         evaluated(model, modules, asked.as_is) as flags,
         buffers_kept(tensors),
     ):
-        held = weigh(tensors)
+        held = weigh(tensors) if weights is None or asked.dtype else weights
         found = Observation(
             environment=environment(device),
             settings={

@@ -11,7 +11,7 @@ from ckptaudit.verify.localise import Same, same_bits
 from ckptaudit.verify.numbers import Apart, apart, coarsest, eps, merged, tolerance
 from ckptaudit.verify.settings import changed
 
-_OWN = {"seed"}  # a setting that need not agree
+_OWN = {"seed", "mode"}  # settings that need not agree: bits decide all the same
 _INSIDE = 4.0  # how much further apart than at the end two runs may be somewhere inside
 
 

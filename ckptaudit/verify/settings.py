@@ -15,6 +15,7 @@ from ckptaudit.verify.lib import library
 
 # Operations of cuBLAS are deterministic with this only, and it is read when CUDA starts
 # (https://docs.nvidia.com/cuda/cublas/#results-reproducibility).
+_WARN = 1  # deterministic where there is a way to be, else a warning
 CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
@@ -47,18 +48,10 @@ def _switches(torch: Any, threads: int) -> list[_Switch]:
     def attribute(holder: Any, name: str, value: Any) -> _Switch:
         return (lambda: getattr(holder, name)), (lambda new: setattr(holder, name, new)), value
 
-    def deterministic(state: tuple[bool, bool]) -> None:
-        torch.use_deterministic_algorithms(state[0], warn_only=state[1])
-
-    def is_deterministic() -> tuple[bool, bool]:
-        return (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
-
     return [
         (torch.get_num_threads, torch.set_num_threads, threads),
-        (is_deterministic, deterministic, (True, True)),
+        # use_deterministic_algorithms does the same, and imports a compiler, which takes as long as torch.
+        (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode, _WARN),
         attribute(torch.backends.cudnn, "deterministic", True),
         attribute(torch.backends.cudnn, "benchmark", False),
         attribute(torch.backends.cudnn, "allow_tf32", False),

@@ -83,6 +83,12 @@ def test_written_again_and_as_source(tmp_path: Path) -> None:
     assert [set(group) for group in found["ties"]] == [{"2.bias", "4.bias"}, {"2.weight", "4.weight"}]
 
 
+def test_source_alone_on_stdout() -> None:
+    done = run(FIXTURES / "full_model_rgnet.pt", "--emit", "-")
+    assert done.exit_code == 0
+    compile(done.stdout, "model.py", "exec")
+
+
 def child(folder: Path, *args: str | Path) -> subprocess.CompletedProcess[str]:
     (folder / "own_code.py").write_text("\n".join(line[4:] for line in CODE.splitlines()))
     paths = (str(FIXTURES.parent), os.environ.get("PYTHONPATH", ""))

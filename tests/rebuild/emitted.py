@@ -146,7 +146,8 @@ def run(cases: Mapping[str, Case]) -> dict[str, dict[str, Any]]:
         for name, case in cases.items()
     }
     child = Path(__file__).with_name("emitted_child.py")
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "fixtures")))}
+    paths = os.pathsep.join((str(ROOT), str(ROOT / "fixtures")))
+    env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-W", "ignore", str(child)]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -185,9 +185,14 @@ def test_dtypes_are_said_once_where_all_are_the_same() -> None:
     some = {**half, **tensors({"2.weight": (1, 8), "2.bias": (1,)})}
     assert "nn.Linear(4, 8).to(torch.float16)" in built(planned(SEQUENTIAL, tensors=some))
     odd = {**tensors(SHAPES), "0.weight": tensor("0.weight", (8, 4), "0", dtype="int8")}
-    text = built(planned(SEQUENTIAL, tensors=odd))
+    text = built(planned([part._replace(cls="torch.nn.X") for part in SEQUENTIAL], tensors=odd))
     assert "model[0].weight = nn.Parameter(" in text
     assert "        torch.empty(8, 4, dtype=torch.int8),\n        requires_grad=False,\n" in text
+
+
+def test_a_guess_by_shapes_does_not_hold_for_weights_that_are_no_numbers_to_compute_with() -> None:
+    rows = tensors({"l.weight": (2, 3), "l.bias": (2,)}, dtype="int8")
+    assert "self.l = L()  # as Linear" in built(planned([linear("l", 3, 2)], tensors=rows))
 
 
 def test_frozen_parameters_and_mixed_modes_are_kept() -> None:
@@ -335,3 +340,16 @@ def test_user_classes_keep_their_last_names() -> None:
         "self.f = Skeleton2()",
         "self.g = Module()",
     ]
+
+
+def test_what_runs_is_said_as_far_as_it_is_true() -> None:
+    exact = planned(SEQUENTIAL, SHAPES, level="exact config")
+    assert "it runs as it is" in source(exact)
+    hooked = [*SEQUENTIAL[:-1], SEQUENTIAL[-1]._replace(hooks=("forward hook net.spy",), odd=("table",))]
+    text = source(planned(hooked, SHAPES, level="exact config"))
+    assert "it runs without what is named below" in text
+    assert "# hooks not rebuilt: forward hook net.spy; attributes not rebuilt: table\n" in text
+    listed = planned([Part("", "ModuleList"), *SEQUENTIAL[1:]], SHAPES, level="exact config")
+    assert "it runs" not in source(listed)
+    assert "only if the layers are what they seem" in source(planned(SEQUENTIAL, SHAPES))
+    assert "\nimport torch\n" not in source(exact)

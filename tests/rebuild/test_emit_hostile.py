@@ -94,7 +94,7 @@ def plans(draw: Any) -> Plan:
 
 
 @given(plans())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_whatever_a_plan_says_the_source_is_plain(found: Plan) -> None:
     text = source(found)
     assert strange(text) == []

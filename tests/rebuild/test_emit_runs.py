@@ -19,6 +19,7 @@ import torch
 
 from tests.oracle import FIXTURES
 from tests.rebuild.emitted import Case, run, strange, wanted
+from tests.rebuild.odd_models import MODELS
 from tests.rebuild.zoo import CASES
 
 # No tensors in them that torch gives under the paths that we have, or none that can be copied.
@@ -75,40 +76,60 @@ def test_fixtures_are_emitted_as_plain_source(fixtures: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Case], dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("zoo")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Case], dict[str, Any]]:
+    """Every layer of torch.nn, and models with what is rare, as whole modules and as state dicts."""
+    folder = tmp_path_factory.mktemp("made")
     cases = {}
     for name, case in CASES.items():
-        module = case.module()
-        whole, state, inputs = (folder / f"{name}.{suffix}" for suffix in ("pt", "state.pt", "inputs"))
-        torch.save(module, whole)
-        if case.inputs is not None:
+        whole, inputs = folder / f"{name}.pt", folder / f"{name}.inputs"
+        torch.save(case.module(), whole)
+        exact = plan(read(str(whole)))
+        runs = case.inputs is not None and exact.level == "exact config"
+        if case.inputs is not None and runs:
             # Not what torch.load makes of the file: a decoder layer with a module for activation gets relu.
             torch.save((case.inputs, case.module().eval()(*case.inputs)), inputs)
-        exact = plan(read(str(whole)))
-        given = inputs if case.inputs is not None and exact.level == "exact config" else None
-        cases[name] = Case(source(exact), exact, whole, given)
+        cases[name] = Case(source(exact), exact, whole, inputs if runs else None)
+    odd = {name: make() for name, make in MODELS.items()}
+    for name, module in odd.items():
+        torch.save(module, folder / f"{name}.pt")
+        exact = plan(read(str(folder / f"{name}.pt")))
+        cases[name] = Case(source(exact), exact, folder / f"{name}.pt")
+    first = {name: case.module() for name, case in CASES.items() if name.endswith(("-0", "-1"))}
+    for name, module in {**first, **odd}.items():
         if module.state_dict():
-            torch.save(module.state_dict(), state)
-            found = plan(read(str(state)))
-            cases[f"{name} state"] = Case(source(found), found, state)
+            torch.save(module.state_dict(), folder / f"{name}.state.pt")
+            found = plan(read(str(folder / f"{name}.state.pt")))
+            cases[f"{name} state"] = Case(source(found), found, folder / f"{name}.state.pt")
     return cases, run(cases)
 
 
-def test_layers_of_torch_compute_the_same(zoo: Any) -> None:
-    cases, answers = zoo
+@pytest.mark.filterwarnings("ignore")
+def test_layers_of_torch_compute_the_same(made: Any) -> None:
+    cases, answers = made
     assert {name: answer["error"] for name, answer in answers.items() if "error" in answer} == {}
     assert [name for name, answer in answers.items() if answer.get("equal") is False] == []
     assert sum(answer.get("equal", False) for answer in answers.values()) > 250
     for name, case in cases.items():
         assert answers[name]["tensors"] == wanted(case.plan), name
+        assert strange(case.source) == [], name
 
 
-def test_constructors_make_the_tensors_that_the_table_says(zoo: Any) -> None:
+def test_odd_models_keep_flags_ties_and_shared_modules(made: Any) -> None:
+    _, answers = made
+    for name in MODELS:
+        original = answers[name]["original"]
+        for fact in ("frozen", "eval"):
+            assert original[fact] == answers[name][fact], name
+        # A module that is put in later comes later.
+        for fact in ("modules", "parameters"):
+            assert sorted(original[fact]) == sorted(answers[name][fact]), name
+
+
+def test_constructors_make_the_tensors_that_the_table_says(made: Any) -> None:
     """Where the table of tensors is wrong, what torch makes is made once more."""
     again = [
         name
-        for name, case in zoo[0].items()
-        if "nn.Parameter(" in case.source and not name.startswith(("Parameter", "Module"))
+        for name, case in made[0].items()
+        if "nn.Parameter(" in case.source and name.partition(" ")[0] not in MODELS
     ]
-    assert again == []
+    assert [name for name in again if not name.startswith("Parameter")] == []

@@ -221,6 +221,21 @@ def test_what_stays_in_train_mode_is_not_equal(kind: Any) -> None:
     assert all(torch.equal(value, kept[key]) for key, value in net.state_dict().items())
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Sequential(nn.LazyLinear(3)),
+        lambda: nn.Linear(4, 3, device="meta"),
+        lambda: nn.ModuleList([nn.Linear(4, 3)]),
+        lambda: nn.Sequential(nn.Linear(4, 3), nn.Bilinear(2, 2, 2)),
+    ],
+)
+def test_what_does_not_run_is_incomplete(make: Callable[[], Any]) -> None:
+    found = compare_models(make(), make())
+    assert (found.verdict, found.equal, found.first_divergence) == ("incomplete", False, None)
+    assert found.reason
+
+
 def test_inputs_of_one_value_prove_nothing() -> None:
     net = nn.Sequential(nn.Linear(4, 4), nn.LeakyReLU())
     assert compare_models(net, copy.deepcopy(net), torch.zeros(2, 4)).verdict == "incomplete"

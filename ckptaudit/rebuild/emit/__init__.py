@@ -6,6 +6,8 @@ it is a class, shared by all that are alike. Nothing that a file says becomes co
 
 from __future__ import annotations
 
+from ast import Name, parse, walk
+
 from ckptaudit.rebuild.emit.code import STEP, lines_of
 from ckptaudit.rebuild.emit.forms import settle
 from ckptaudit.rebuild.emit.header import header
@@ -32,9 +34,12 @@ def source(plan: Plan) -> str:
     classes = ["\n".join(made.lines()) for made in writer.classes]
     helpers = [text.rstrip() for name, text in HELPERS.items() if name in writer.helpers]
     layers = [stateful(name, base).rstrip() for base, name in writer.stateful.items()]
-    runs = not writer.helpers & {"Skeleton", "Unknown"} and not any(
-        made.body.forward for made in writer.classes
-    )
-    about = "\n".join(docstring(header(plan, runs)))
-    imports = "import torch\nfrom torch import nn"
-    return "\n\n\n".join([f"{about}\n\n{imports}", *helpers, *layers, *classes, "\n".join(model)]) + "\n"
+    about = "\n".join(docstring(header(plan, writer.runs())))
+    code = "\n\n\n".join([*helpers, *layers, *classes, "\n".join(model)])
+    imports = "import torch\nfrom torch import nn" if _names_torch(code) else "from torch import nn"
+    return f"{about}\n\n{imports}\n\n\n{code}\n"
+
+
+def _names_torch(code: str) -> bool:
+    """Whether torch itself is named, and not only torch.nn."""
+    return any(isinstance(node, Name) and node.id == "torch" for node in walk(parse(code)))

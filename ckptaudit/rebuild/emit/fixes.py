@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ckptaudit.model import TensorMeta
 from ckptaudit.rebuild.emit.code import Expression, Statement, call, value
 from ckptaudit.rebuild.emit.constructor import tensors_of
-from ckptaudit.rebuild.emit.made import BUFFERS, Made
+from ckptaudit.rebuild.emit.made import Made, is_buffer
 from ckptaudit.rebuild.emit.names import can_add, is_attribute
 from ckptaudit.rebuild.emit.places import reference
 from ckptaudit.rebuild.emit.places import tensor as tensor_at
@@ -19,7 +19,6 @@ from ckptaudit.text import some
 
 LOST = "in no state dict: not loaded"
 _LONG = 2_000  # characters of a setting that is written
-_HOOKED = ("_u", "_v", "_mask", ".base")  # buffers of torch.nn.utils' wrappers
 
 
 def owned(node: Node, owner: str, state: State, names: list[str]) -> Iterator[Statement]:
@@ -87,12 +86,8 @@ def of_layer(node: Node, scope: Node, state: State) -> Iterator[Statement]:
             elif is_frozen(tensor) and not state.frozen:
                 yield Statement("", f"{tensor_at(owner, name)}.requires_grad_(False)")
     for name in [name for name in made or {} if name not in there]:
-        what = "buffer" if _is_buffer(name) else "parameter"
+        what = "buffer" if is_buffer(name) else "parameter"
         yield Statement("", call(f"{reference(scope, node)}.register_{what}", quoted(name), "None"))
-
-
-def _is_buffer(name: str) -> bool:
-    return name.rpartition(".")[2] in BUFFERS or name.endswith(_HOOKED)
 
 
 def _is_parameter_of(node: Node, name: str, tensor: TensorMeta, made: Made | None) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ckptaudit.rebuild.emit.constructor import constructed, is_layer, tensors_of
+from ckptaudit.rebuild.emit.made import is_buffer
 from ckptaudit.rebuild.emit.names import can_add
+from ckptaudit.rebuild.emit.tensors import is_floating
 from ckptaudit.rebuild.emit.text import UnwritableError
 from ckptaudit.rebuild.emit.tree import Form, Node
 
@@ -52,6 +54,10 @@ def _can_be_called(node: Node) -> bool:
     if made is None:
         return True
     owned = dict(node.owned())
+    if node.part.cls is None and any(
+        not is_floating(owned[name].dtype) for name in made if name in owned and not is_buffer(name)
+    ):
+        return False  # it was guessed by shapes; a layer does not compute with such weights
     # What hangs deeper than in the module itself is not to be put right from outside.
     deep = {name for name in {*made, *owned} if "." in name}
     return all(name in made and name in owned for name in deep)

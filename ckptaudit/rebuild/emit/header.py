@@ -17,7 +17,7 @@ _SURE: Final[tuple[Confidence, ...]] = ("certain", "likely", "guess")
 
 
 def header(plan: Plan, runs: bool) -> list[str]:
-    """The paragraphs of the docstring; `runs` says that nothing but torch.nn's own code is in it."""
+    """The paragraphs of the docstring; `runs` says that all of it is code of torch.nn."""
     file = told(os.path.basename(plan.checkpoint.rstrip("/\\")) or plan.checkpoint)
     found = [f"The architecture of {file}, written by ckptaudit.", "", f"Level: {plan.level}.", ""]
     for paragraph in (_known(plan), _unknown(plan, runs), _lost(plan)):
@@ -46,10 +46,12 @@ def _known(plan: Plan) -> str:
 def _unknown(plan: Plan, runs: bool) -> str:
     unset = sum(bool(part.unknown) for part in plan.parts.values())
     words = f" Arguments that comments name have stand-ins, in {plural(unset, 'module')}." if unset else ""
-    if runs and not words:
-        return "All of it is torch.nn's own: it runs as it is."
+    if runs and plan.level in ("exact config", "verified"):
+        whole = not any(part.hooks or part.odd for part in plan.parts.values()) and not plan.unsaved
+        how = "as it is" if whole else "without what is named below"
+        return f"All of it is torch.nn's own: it runs {how}."
     if runs:
-        return words.strip()
+        return f"It runs, and computes the same as the model only if the layers are what they seem.{words}"
     if not is_module(plan):
         return (
             "Unknown, as no state dict tells it: the order in which modules run, and what is between them, "
@@ -64,6 +66,9 @@ def _unknown(plan: Plan, runs: bool) -> str:
 
 def _lost(plan: Plan) -> str:
     pieces = []
+    odd = sum(len(part.odd) for part in plan.parts.values())
+    if odd:
+        pieces.append(f"Attributes that the file has and this has not, as comments name them: {odd:,}.")
     if plan.unsaved:
         pieces.append(f"In no state dict, so not loaded: {_names(plan.unsaved)}.")
     hooks = sum(len(part.hooks) for part in plan.parts.values())

@@ -18,6 +18,7 @@ Made = dict[str, Shape]
 
 # By name, which of a layer's tensors are buffers: all others are parameters.
 BUFFERS: Final = frozenset({"running_mean", "running_var", "num_batches_tracked"})
+_HOOKED: Final = ("_u", "_v", "_mask", ".base")  # buffers of torch.nn.utils' wrappers
 _Maker = Callable[["_Given"], Made]
 
 
@@ -57,6 +58,11 @@ class _Given:
     def given(self, name: str) -> bool:
         """Whether an argument is not None."""
         return self._all.get(name) is not None
+
+
+def is_buffer(name: str) -> bool:
+    """Whether a tensor that a constructor makes is no parameter."""
+    return name.rpartition(".")[2] in BUFFERS or name.endswith(_HOOKED)
 
 
 def made(layer: str, arguments: Arguments) -> Made | None:

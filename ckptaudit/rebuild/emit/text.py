@@ -59,7 +59,7 @@ def writable(value: object) -> bool:
 
 def quoted(text: str) -> str:
     """A string literal in ASCII, in double quotes where that needs no more escapes."""
-    made = "'" + text + "'"
+    made = ascii(text)
     return f'"{made[1:-1]}"' if made[0] == "'" and '"' not in made else made
 
 

@@ -20,6 +20,7 @@ from ckptaudit.rebuild.emit.text import quoted, told
 from ckptaudit.rebuild.emit.tree import Node
 from ckptaudit.rebuild.plan import Plan
 
+_REFUSING = {"Skeleton", "Unknown"}
 _BASES = ("Sequential", "ModuleList", "ModuleDict")
 
 
@@ -50,11 +51,19 @@ class Writer:
             self.classes.append(Class(self._model, body, (), [self._root]))
             self._calls[self._root] = call(self._model)
 
+    def runs(self) -> bool:
+        """Whether every module has a `forward`, be it torch's."""
+        known = not any(made.body.forward for made in self.classes) and not self.helpers & _REFUSING
+        return known and not any(
+            node.form in ("list", "dict", "class", "parameters") and node.part.layer != "Sequential"
+            for node in _written(self._root)
+        )
+
     def model(self) -> list[Statement]:
         """The statements of `build`, which ends with returning the model."""
         root = self._root
         after = [] if root.form == "class" else [*self._fixes(root, root), *self._shared.late.get(root, ())]
-        before = [] if root.form == "class" else list(self._hoisted(root))
+        before = [] if root.form == "class" else list(self._hoisted(root, root))
         code = self.code(root)
         if not after:
             return [*before, Statement("return ", code, "" if root.form == "class" else note(root))]
@@ -155,13 +164,23 @@ class Writer:
         yield from fixes.mode(node, "self", state)
         yield from fixes.owned(node, "self", state, [name for name in node.tensors if name not in clashing])
         yield from fixes.unsaved(node, "self", state)
-        yield from self._hoisted(node)
-        yield from in_loops([self._child(each) for each in node.inside.values()])
+        yield from self._children(node)
         yield from fixes.owned(node, "self", state, clashing)
         yield from fixes.extra(node, "self")
         for each in node.inside.values():
             yield from self._fixes(node, each)
         yield from self._shared.late.get(node, ())
+
+    def _children(self, node: Node) -> Iterator[Statement]:
+        children: list[tuple[str, Statement]] = []
+        for each in node.inside.values():
+            first = list(self._hoisted(node, each))
+            if first:
+                yield from in_loops(children)
+                children = []
+            yield from first
+            children.append(self._child(each))
+        yield from in_loops(children)
 
     def _child(self, node: Node) -> tuple[str, Statement]:
         code = self.code(node)
@@ -171,15 +190,20 @@ class Writer:
             return node.name, Statement("", call("self.add_module", quoted(node.name), code), note(node))
         return node.name, Statement(f"self._modules[{quoted(node.name)}] = ", code, note(node))
 
-    def _hoisted(self, scope: Node) -> Iterator[Statement]:
-        """Modules that hang in several places of one expression, each under a name of its own."""
-        for node in _inline(scope, scope):
+    def _hoisted(self, scope: Node, top: Node) -> Iterator[Statement]:
+        """Modules that hang in several places of one expression, each under a name of its own.
+
+        What is in another comes before it, and what stands first before what stands later.
+        """
+        for node in reversed(list(_inline(scope, top, last_first=True))):
             if node in self._shared.variables:
                 yield Statement(f"{self._shared.variables[node]} = ", self._made(node), note(node))
 
     def _fixes(self, scope: Node, node: Node) -> Iterator[Statement]:
         """What is to be done to `node` and what is in it, as far as that is made in the class of `scope`."""
         for each in _inline(scope, node):
+            if each.form == "class":
+                continue
             state = self._states[each]
             if each.form == "layer":
                 yield from fixes.of_layer(each, scope, state)
@@ -192,19 +216,17 @@ class Writer:
                 yield from fixes.mode(part, where, self._states[part])
 
 
-def _inline(scope: Node, node: Node) -> Iterator[Node]:
-    """`node` and what is in it, but for modules that have classes of their own, and what is in those."""
+def _inline(scope: Node, node: Node, last_first: bool = False) -> Iterator[Node]:
+    """`node` and what is in it, as far as the class of `scope` makes it; siblings from the first or the last."""
     stack = [node]
     while stack:
         each = stack.pop()
         if each.alias is not None:
             continue
-        if each is not scope or each.form != "class":
-            if each.form == "class":
-                continue
-            yield each
-        if each.form != "layer":
-            stack += reversed(each.inside.values())
+        yield each
+        if each.form not in ("layer", "class") or each is scope:
+            inside = list(each.inside.values())
+            stack += inside if last_first else reversed(inside)
 
 
 def _by_height(root: Node) -> Iterator[list[Node]]:

@@ -1,0 +1,569 @@
+"use strict";
+// Draws the trees when they are opened, and moves the diagrams. Every text goes into the page as text.
+(() => {
+  const [MODULE, TENSOR, FOLD] = [0, 1, 2]; // kinds of rows, as tree.py numbers them; 3 is a state dict
+  const CHUNK = 300; // children of one row that are drawn at once
+  const FOUND = 200; // rows that a search shows
+  const FIRST = 60; // rows that are open at first
+  const MOST = 2000; // rows that "Open all" and printing open
+  const SEVERITIES = ["", "note", "warning", "error"];
+  const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  const collator = new Intl.Collator("en", { numeric: true });
+
+  const element = (tag, className, text) => {
+    const made = document.createElement(tag);
+    if (className) made.className = className;
+    if (text !== undefined) made.textContent = text;
+    return made;
+  };
+
+  // What is too large for a number of JavaScript comes as text.
+  const grouped = (number) =>
+    number === null ? "" : typeof number === "number" ? number.toLocaleString("en-US") : number;
+
+  const size = (bytes) => {
+    if (typeof bytes !== "number") return `${bytes} B`;
+    let unit = 0;
+    while ((unit ? Math.round(bytes * 10) / 10 : bytes) >= 1024 && unit < UNITS.length - 1) {
+      bytes /= 1024;
+      unit += 1;
+    }
+    return `${unit ? bytes.toFixed(1) : bytes} ${UNITS[unit]}`;
+  };
+
+  // What is neither nothing nor all is never called 0 or 100 %.
+  const percent = (share) => {
+    if (share === 1) return "100 %";
+    return share < 0.001 ? "< 0.1 %" : `${Math.min(share * 100, 99.9).toFixed(1)} %`;
+  };
+
+  class Tree {
+    constructor(host) {
+      this.host = host;
+      this.prefix = host.dataset.prefix;
+      this.rows = host.querySelector("[role=tree]");
+      this.output = host.querySelector("output");
+      this.search = host.querySelector("input");
+      this.open = new Set();
+      this.limits = new Map();
+      this.sorted = new Map();
+      this.typed = "";
+      this.read(JSON.parse(host.querySelector("script").textContent));
+      this.openAtFirst();
+      this.draw();
+      this.listen();
+    }
+
+    read(data) {
+      const { words } = data;
+      this.order = data.order;
+      this.parameters = data.parameters;
+      this.depth = data.depth;
+      this.roots = [];
+      this.byAnchor = new Map();
+      this.nodes = data.rows.map((row) => {
+        const [parent, kind, name, badge, detail, shape, dtype, device, parameters, bytes, note, anchor] = row;
+        return {
+          parent: null, above: parent, kind, name, badge: words[badge], detail: words[detail], shape: words[shape],
+          dtype: words[dtype], device: words[device], parameters, bytes, note: words[note], anchor,
+          children: [], tied: [], worst: 0,
+        };
+      });
+      for (const node of this.nodes) {
+        node.parent = node.above < 0 ? null : this.nodes[node.above];
+        (node.parent ? node.parent.children : this.roots).push(node);
+        if (node.anchor) this.byAnchor.set(node.anchor, node);
+      }
+      this.devices = new Set(this.nodes.map((node) => node.device).filter(Boolean)).size;
+      for (const group of data.ties) {
+        for (const at of group) this.nodes[at].tied = group.filter((other) => other !== at);
+      }
+      for (const [anchor, [severity, finding]] of Object.entries(data.marks || {})) {
+        const marked = this.byAnchor.get(anchor);
+        if (!marked) continue;
+        marked.mark = { severity, finding };
+        for (let node = marked; node; node = node.parent) {
+          node.worst = Math.max(node.worst, SEVERITIES.indexOf(severity));
+        }
+      }
+    }
+
+    path(node) {
+      const names = [];
+      for (; node; node = node.parent) if (node.kind !== FOLD) names.push(node.name);
+      return names.reverse().join(".");
+    }
+
+    level(node) {
+      let level = 1;
+      while ((node = node.parent)) level += 1;
+      return level;
+    }
+
+    children(node) {
+      const children = node ? node.children : this.roots;
+      if (this.order === "file") return children;
+      if (!this.sorted.has(node)) {
+        const large = (bytes) => (typeof bytes === "number" ? bytes : Infinity);
+        const compare =
+          this.order === "name"
+            ? (one, other) => collator.compare(one.name, other.name)
+            : (one, other) => (large(one.bytes) === large(other.bytes) ? 0 : large(other.bytes) - large(one.bytes));
+        this.sorted.set(node, [...children].sort(compare));
+      }
+      return this.sorted.get(node);
+    }
+
+    // Opens rows level by level while there is room; blocks that are alike stay folded, or open the first of them.
+    openWhile(room, depth, folds) {
+      let level = this.roots;
+      room -= level.length;
+      for (let number = 1; level.length && number < depth; number += 1) {
+        const below = [];
+        for (const node of level) {
+          const alike = node.kind === FOLD || node.badge;
+          if (!node.children.length || node.children.length > room || (alike && !folds)) continue;
+          room -= node.children.length;
+          this.open.add(node);
+          for (const child of alike && folds === "first" ? node.children.slice(0, 1) : node.children) below.push(child);
+        }
+        level = below;
+      }
+      return room >= 0;
+    }
+
+    openAtFirst() {
+      if (this.depth) this.openWhile(MOST, this.depth, "");
+      else this.openWhile(FIRST, Infinity, "");
+    }
+
+    draw() {
+      const drawn = document.createDocumentFragment();
+      this.addChildren(null, 1, drawn, 0);
+      this.rows.replaceChildren(drawn);
+      this.rows.firstElementChild?.setAttribute("tabindex", "0");
+    }
+
+    addChildren(node, level, into, from) {
+      const children = this.children(node);
+      const limit = this.limits.get(node) || CHUNK;
+      for (let place = from; place < Math.min(limit, children.length); place += 1) {
+        const child = children[place];
+        into.append(this.row(child, level, place + 1, children.length));
+        if (this.open.has(child)) this.addChildren(child, level + 1, into, 0);
+      }
+      if (limit < children.length) into.append(this.moreRow(node, level, children.length - limit));
+    }
+
+    item(level, place, of) {
+      const row = element("div", "row");
+      row.setAttribute("role", "treeitem");
+      row.setAttribute("aria-level", level);
+      row.setAttribute("aria-posinset", place);
+      row.setAttribute("aria-setsize", of);
+      row.setAttribute("tabindex", "-1");
+      row.style.setProperty("--level", Math.min(level - 1, 12));
+      return row;
+    }
+
+    row(node, level, place, of, found) {
+      const row = this.item(level, place, of);
+      row.node = node;
+      if (node.anchor) row.id = `row-${this.prefix}${node.anchor}`;
+      row.classList.add(["module", "tensor", "fold", "state-dict"][node.kind]);
+      if (node.children.length && found === undefined) row.setAttribute("aria-expanded", this.open.has(node));
+      row.append(
+        this.nameCell(node, found),
+        element("span", "shape", node.shape),
+        element("span", "dtype", node.dtype),
+        element("span", "parameters right", node.parameters === 0 && node.tied.length ? "" : grouped(node.parameters)),
+        this.shareCell(node, level),
+        element("span", "size right", node.bytes ? size(node.bytes) : ""),
+      );
+      return row;
+    }
+
+    nameCell(node, found) {
+      const cell = element("span", "name");
+      cell.append(element("span", "twist"));
+      const name = element("bdi", "label");
+      if (found === undefined) name.textContent = node.name;
+      else this.highlight(name, this.path(node), found);
+      cell.append(name);
+      if (node.badge) cell.append(element("bdi", "badge", node.badge));
+      if (node.detail) {
+        const [layer, sure] = node.detail.split("  ");
+        cell.append(element("bdi", "layer", layer));
+        if (sure) cell.append(element("span", "sure", sure));
+      }
+      for (const at of node.tied.slice(0, 1)) {
+        const other = this.nodes[at];
+        const more = node.tied.length > 1 ? ` +${node.tied.length - 1}` : "";
+        cell.append(this.link(`#row-${this.prefix}${other.anchor}`, "tie", `= ${this.path(other)}${more}`));
+      }
+      if (node.note) cell.append(element("bdi", "note", node.note));
+      if (this.devices > 1 && node.device) cell.append(element("bdi", "note", node.device));
+      if (node.mark) {
+        const { severity, finding } = node.mark;
+        cell.append(this.link(`#finding-${this.prefix}${finding}`, `mark ${severity}`, severity));
+      } else if (node.worst) {
+        const dot = element("span", `dot ${SEVERITIES[node.worst]}`);
+        dot.title = `${SEVERITIES[node.worst]} below`;
+        cell.append(dot);
+      }
+      return cell;
+    }
+
+    // Only the row that has the focus has its links in the order of tabs.
+    link(target, className, text) {
+      const link = element("a", className);
+      link.setAttribute("href", target);
+      link.setAttribute("tabindex", "-1");
+      link.append(element("bdi", "", text));
+      return link;
+    }
+
+    highlight(into, text, found) {
+      const at = found ? text.toLowerCase().indexOf(found) : -1;
+      if (at < 0) into.textContent = text;
+      else into.append(text.slice(0, at), element("mark", "", text.slice(at, at + found.length)), text.slice(at + found.length));
+    }
+
+    shareCell(node, level) {
+      const cell = element("span", "share right");
+      const known = typeof node.parameters === "number" && typeof this.parameters === "number";
+      if (known && node.parameters && (node.kind !== TENSOR || level === 1)) {
+        const share = node.parameters / this.parameters;
+        const bar = element("span", "bar");
+        bar.style.setProperty("--share", share);
+        cell.append(bar, element("span", "", percent(share)));
+      }
+      return cell;
+    }
+
+    moreRow(node, level, rest) {
+      const limit = this.limits.get(node) || CHUNK;
+      const row = this.item(level, limit + 1, limit + rest);
+      row.classList.add("more");
+      row.append(element("span", "name", `${grouped(Math.min(rest, CHUNK))} more of ${grouped(rest)} that are not drawn`));
+      row.more = () => {
+        this.limits.set(node, limit + CHUNK);
+        const drawn = document.createDocumentFragment();
+        this.addChildren(node, level, drawn, limit);
+        const first = drawn.firstElementChild;
+        row.replaceWith(drawn);
+        this.focus(first);
+      };
+      return row;
+    }
+
+    toggle(row) {
+      const { node } = row;
+      const level = Number(row.getAttribute("aria-level"));
+      if (this.open.delete(node)) {
+        while (Number(row.nextElementSibling?.getAttribute("aria-level")) > level) row.nextElementSibling.remove();
+      } else {
+        this.open.add(node);
+        const drawn = document.createDocumentFragment();
+        this.addChildren(node, level + 1, drawn, 0);
+        row.after(drawn);
+      }
+      row.setAttribute("aria-expanded", this.open.has(node));
+    }
+
+    activate(row) {
+      if (row.more) row.more();
+      else if (this.search.value.trim()) this.reveal(row.node);
+      else if (row.hasAttribute("aria-expanded")) this.toggle(row);
+    }
+
+    focus(row, options) {
+      if (!row) return;
+      for (const before of this.rows.querySelectorAll('[tabindex="0"]')) before.setAttribute("tabindex", "-1");
+      this.rows.querySelector("[aria-selected]")?.removeAttribute("aria-selected");
+      row.setAttribute("aria-selected", "true");
+      for (const item of [row, ...row.querySelectorAll("a")]) item.setAttribute("tabindex", "0");
+      row.focus(options);
+    }
+
+    reveal(node) {
+      this.search.value = "";
+      this.output.textContent = "";
+      for (let below = node; below; below = below.parent) {
+        const place = this.children(below.parent).indexOf(below);
+        if (place >= (this.limits.get(below.parent) || CHUNK)) this.limits.set(below.parent, place + 1);
+        if (below.parent) this.open.add(below.parent);
+      }
+      this.draw();
+      const row = document.getElementById(`row-${this.prefix}${node.anchor}`);
+      this.focus(row, { preventScroll: true });
+      row.scrollIntoView({ block: "center" });
+      row.classList.add("hit");
+      row.addEventListener("animationend", () => row.classList.remove("hit"), { once: true });
+    }
+
+    find() {
+      const wanted = this.search.value.trim().toLowerCase();
+      if (!wanted) {
+        this.output.textContent = "";
+        this.draw();
+        return;
+      }
+      const text = (node) => {
+        node.text ??= [this.path(node), node.badge, node.detail, node.shape, node.dtype, node.device, node.note]
+          .join("\n")
+          .toLowerCase();
+        return node.text;
+      };
+      const nodes = this.nodes.filter((node) => node.kind !== FOLD);
+      const terms = wanted.split(/\s+/);
+      let found = nodes.filter((node) => text(node).includes(wanted));
+      if (!found.length) found = nodes.filter((node) => terms.every((term) => text(node).includes(term)));
+      if (this.order === "size") found.sort((one, other) => other.bytes - one.bytes);
+      if (this.order === "name") found.sort((one, other) => collator.compare(this.path(one), this.path(other)));
+      const shown = found.slice(0, FOUND);
+      this.rows.replaceChildren(...shown.map((node, place) => this.row(node, 1, place + 1, found.length, wanted)));
+      this.rows.firstElementChild?.setAttribute("tabindex", "0");
+      const cut = found.length > FOUND ? `, the first ${FOUND} are shown` : "";
+      this.output.textContent = `${grouped(found.length)} of ${grouped(nodes.length)} rows${cut}`;
+    }
+
+    listen() {
+      let waiting = 0;
+      const select = this.host.querySelector("select");
+      select.value = this.order;
+      select.addEventListener("change", () => {
+        this.order = select.value;
+        this.sorted.clear();
+        this.find();
+      });
+      this.search.addEventListener("input", () => {
+        clearTimeout(waiting);
+        waiting = setTimeout(() => this.find(), 80);
+      });
+      this.search.addEventListener("keydown", (event) => {
+        if (event.key === "Escape") this.search.value = "";
+        else if (event.key !== "ArrowDown" && event.key !== "Enter") return;
+        event.preventDefault();
+        this.find();
+        if (event.key !== "Escape") this.focus(this.rows.firstElementChild);
+      });
+      this.host.querySelector("[data-do=open]").addEventListener("click", () => {
+        const all = this.openWhile(MOST, Infinity, "all");
+        this.find();
+        this.output.textContent = all && this.open.size ? "" : `about ${grouped(MOST)} rows are open`;
+      });
+      this.host.querySelector("[data-do=close]").addEventListener("click", () => {
+        this.open.clear();
+        this.find();
+      });
+      this.rows.addEventListener("click", (event) => {
+        const row = event.target.closest(".row");
+        if (!row || event.target.closest("a") || String(getSelection())) return;
+        this.focus(row, { preventScroll: true });
+        this.activate(row);
+      });
+      this.rows.addEventListener("keydown", (event) => this.key(event));
+    }
+
+    key(event) {
+      const row = event.target.closest(".row");
+      if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+      if (event.target.closest("a") && event.key === "Enter") return;
+      const expanded = row.getAttribute("aria-expanded");
+      const moves = {
+        ArrowDown: () => this.focus(row.nextElementSibling),
+        ArrowUp: () => this.focus(row.previousElementSibling),
+        Home: () => this.focus(this.rows.firstElementChild),
+        End: () => this.focus(this.rows.lastElementChild),
+        ArrowRight: () => (expanded === "false" ? this.toggle(row) : expanded && this.focus(row.nextElementSibling)),
+        ArrowLeft: () => (expanded === "true" ? this.toggle(row) : this.focus(this.rowAbove(row))),
+        Enter: () => this.activate(row),
+        " ": () => this.activate(row),
+        "*": () => this.openSiblings(row),
+      };
+      if (event.key in moves) moves[event.key]();
+      else if (event.key.length === 1) this.goTo(row, event.key);
+      else return;
+      event.preventDefault();
+    }
+
+    rowAbove(row) {
+      const level = row.getAttribute("aria-level");
+      let above = row.previousElementSibling;
+      while (above && Number(above.getAttribute("aria-level")) >= Number(level)) above = above.previousElementSibling;
+      return above;
+    }
+
+    openSiblings(row) {
+      const level = row.getAttribute("aria-level");
+      const above = this.rowAbove(row);
+      for (const other of this.rows.querySelectorAll(`[aria-level="${level}"][aria-expanded=false]`)) {
+        if (this.rowAbove(other) === above) this.toggle(other);
+      }
+    }
+
+    // Typing the beginning of a name goes to the next row of that name.
+    goTo(row, letter) {
+      clearTimeout(this.forget);
+      this.forget = setTimeout(() => (this.typed = ""), 700);
+      this.typed += letter.toLowerCase();
+      const all = [...this.rows.children];
+      const start = all.indexOf(row) + (this.typed.length === 1 ? 1 : 0);
+      const begins = (other) => other.node && other.node.name.toLowerCase().startsWith(this.typed);
+      this.focus([...all.slice(start), ...all.slice(0, start)].find(begins));
+    }
+
+    print(starts) {
+      if (starts) {
+        this.before = new Set(this.open);
+        this.openWhile(MOST, Infinity, "first");
+      } else {
+        this.open = this.before;
+      }
+      this.find();
+    }
+  }
+
+  class Diagram {
+    constructor(figure) {
+      this.canvas = figure.querySelector(".canvas");
+      this.svg = this.canvas.querySelector("svg");
+      this.whole = this.svg.getAttribute("viewBox").split(/[\s,]+/).map(Number);
+      for (const button of figure.querySelectorAll("button")) {
+        button.addEventListener("click", () => this.act(button.dataset.do));
+      }
+      this.canvas.addEventListener("keydown", (event) => this.key(event));
+      // The wheel scrolls the page until the diagram has been clicked: nobody should be caught in it.
+      this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+      this.canvas.addEventListener("pointerdown", (event) => this.drag(event));
+      addEventListener("resize", () => this.fit());
+      figure.classList.add("moves");
+      this.fit();
+    }
+
+    show() {
+      this.svg.setAttribute("viewBox", this.view.map((number) => number.toFixed(2)).join(" "));
+    }
+
+    // Whole, in the middle, and not larger than it was drawn (in points: 4 pixels for 3 of them).
+    fit() {
+      const [x, y, width, height] = this.whole;
+      const room = this.canvas.clientWidth;
+      const scale = Math.min(room / width, (innerHeight * 0.75) / height, 4 / 3);
+      this.canvas.style.height = `${Math.max(160, Math.ceil(height * scale) + 16)}px`;
+      const [wide, high] = [room / scale, this.canvas.clientHeight / scale];
+      this.view = [x - (wide - width) / 2, y - (high - height) / 2, wide, high];
+      this.show();
+    }
+
+    zoom(factor, x = 0.5, y = 0.5) {
+      const [left, top, width, height] = this.view;
+      const wide = Math.min(Math.max(width * factor, 20), this.whole[2] * 20 + 2000);
+      const high = (height * wide) / width;
+      this.view = [left + (width - wide) * x, top + (height - high) * y, wide, high];
+      this.show();
+    }
+
+    move(right, down) {
+      this.view[0] += right * this.view[2];
+      this.view[1] += down * this.view[3];
+      this.show();
+    }
+
+    act(what) {
+      if (what === "fit") this.fit();
+      else this.zoom(what === "in" ? 0.8 : 1.25);
+    }
+
+    key(event) {
+      const moves = {
+        "+": () => this.act("in"), "=": () => this.act("in"), "-": () => this.act("out"), 0: () => this.fit(),
+        ArrowLeft: () => this.move(-0.1, 0), ArrowRight: () => this.move(0.1, 0),
+        ArrowUp: () => this.move(0, -0.1), ArrowDown: () => this.move(0, 0.1),
+      };
+      if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in moves)) return;
+      moves[event.key]();
+      event.preventDefault();
+    }
+
+    wheel(event) {
+      if (!event.ctrlKey && !this.canvas.contains(document.activeElement)) return;
+      event.preventDefault();
+      const box = this.canvas.getBoundingClientRect();
+      const factor = Math.exp(Math.max(-1, Math.min(1, event.deltaY / 300)));
+      this.zoom(factor, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    }
+
+    drag(start) {
+      if (start.button !== 0) return;
+      const from = [...this.view];
+      let moved = false;
+      const move = (event) => {
+        const [x, y] = [event.clientX - start.clientX, event.clientY - start.clientY];
+        if (!moved && Math.hypot(x, y) < 5) return;
+        moved = true;
+        this.canvas.classList.add("dragged");
+        const scale = from[2] / this.canvas.clientWidth;
+        this.view = [from[0] - x * scale, from[1] - y * scale, from[2], from[3]];
+        this.show();
+      };
+      const stop = () => {
+        removeEventListener("pointermove", move);
+        removeEventListener("pointerup", stop);
+        removeEventListener("pointercancel", stop);
+        this.canvas.classList.remove("dragged");
+        // What ends a drag is no click on the link under it.
+        const swallow = (event) => (event.preventDefault(), event.stopPropagation());
+        if (moved) addEventListener("click", swallow, { capture: true, once: true });
+        if (moved) setTimeout(() => removeEventListener("click", swallow, true), 0);
+      };
+      addEventListener("pointermove", move);
+      addEventListener("pointerup", stop);
+      addEventListener("pointercancel", stop);
+    }
+  }
+
+  const hosts = [...document.querySelectorAll(".tree[data-prefix]")];
+  const trees = new Map();
+  const treeOf = (host) => trees.get(host) || trees.set(host, new Tree(host)).get(host);
+
+  const reveal = (hash) => {
+    for (const host of hosts) {
+      const start = `#row-${host.dataset.prefix}`;
+      if (!hash.startsWith(start)) continue;
+      // A part of the diagram can stand for some of a module: its row is the module's.
+      const anchor = hash.slice(start.length).replace(/-(own|in|more)$/, "");
+      const node = treeOf(host).byAnchor.get(anchor);
+      if (node) treeOf(host).reveal(node);
+      else if (/^(s-|loose)/.test(anchor)) host.scrollIntoView();
+    }
+  };
+
+  const near = new IntersectionObserver(
+    (entries) => entries.forEach((entry) => entry.isIntersecting && treeOf(entry.target)),
+    { rootMargin: "800px" },
+  );
+  hosts.forEach((host) => near.observe(host));
+  const diagrams = [...document.querySelectorAll("figure.diagram")].map((figure) => new Diagram(figure));
+
+  document.addEventListener("click", (event) => {
+    const hash = event.target.closest("a")?.getAttribute("href");
+    if (hash?.startsWith("#row-") && hash === location.hash) reveal(hash); // another one changes the hash
+  });
+  addEventListener("hashchange", () => reveal(location.hash));
+  addEventListener("beforeprint", () => {
+    hosts.forEach((host) => treeOf(host).print(true));
+    diagrams.forEach((diagram) => diagram.svg.setAttribute("viewBox", diagram.whole.join(" ")));
+    document.querySelectorAll("details").forEach((details) => {
+      details.wasOpen = details.open;
+      details.open = true;
+    });
+  });
+  addEventListener("afterprint", () => {
+    hosts.forEach((host) => treeOf(host).print(false));
+    diagrams.forEach((diagram) => diagram.show());
+    document.querySelectorAll("details").forEach((details) => (details.open = details.wasOpen));
+  });
+  reveal(location.hash);
+})();
