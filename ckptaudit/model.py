@@ -134,10 +134,10 @@ class ModuleMeta(NamedTuple):
     """One module. What follows `path` is known only where the file holds it (full modules, TorchScript).
 
     `config` are its plain attributes, a function or class among them by its dotted name; `private` those
-    whose names begin with an underscore, without what torch.nn.Module keeps for itself; in an exported program,
-    the `operator` that the module is. `odd` are the names
-    of attributes that are no plain values: objects, functions, and containers of such. `alias` is the path at
-    which the same module hangs first, where this is another one.
+    whose names begin with an underscore, without what torch.nn.Module keeps for itself; in an exported
+    program, the `operator` that the module is. `odd` are the names of attributes that are no plain values:
+    objects, functions, and containers of such. `alias` is the path at which the same module hangs first,
+    where this is another one.
     """
 
     path: str

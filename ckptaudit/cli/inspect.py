@@ -35,7 +35,9 @@ class Request:
 
 @click.command("inspect")
 @click.argument("paths", nargs=-1, required=True, metavar="PATH[::NAME]...")
-@click.option("--format", "form", type=click.Choice(["text", "json", "csv", "markdown", "html"]), default="text")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "json", "csv", "markdown", "html"]), default="text"
+)
 @click.option("-o", "--output", "to", metavar="FILE", help="Write to this file, and not to stdout.")
 @click.option("--depth", type=click.IntRange(min=1), metavar="N", help="Show N levels of modules.")
 @click.option("--expand", multiple=True, metavar="GLOB", help="Show modules of this path unfolded.")

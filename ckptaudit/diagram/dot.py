@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from ckptaudit.diagram.colours import fills
-from ckptaudit.diagram.flow import WIDEST, Placed, arranged, chains, framed
+from ckptaudit.diagram.flow import WIDEST, Placed, Rows, arranged, framed, lined, ranked
+from ckptaudit.diagram.joins import joined
 from ckptaudit.diagram.labels import FAINT, INK, LINE, Label, box, frame
-from ckptaudit.diagram.parts import Box, Cluster, Edge, End, Head, Part, Picture
+from ckptaudit.diagram.parts import Box, Cluster, Head, Part, Picture
 from ckptaudit.diagram.quote import attribute, shown
-from ckptaudit.diagram.title import legend, title
-from ckptaudit.text import plural
+from ckptaudit.diagram.title import legend, notes, title
 
-_TIE, _RENAME, _ORDER = "#7b2cbf", "#0a7d55", "#8c959f"
 _FRAMES = ("#f6f8fa", "#eef1f4")  # fills of frames in frames
 _NEST = 40.0  # points that a frame takes from the width of what is in it
-_SPACES = "    "
 
 
 def dot(picture: Picture) -> str:
@@ -31,110 +29,95 @@ class _Writer:
         self._fills: Mapping[str, str] = fills(picture.legend)
         self._link = picture.options.link
         self._labels: dict[str, Label] = {}
-        self._first: dict[str, str] = {}  # a box in each frame: edges of Graphviz end at nodes only
-        self._last: dict[str, str] = {}
+        self._frames: dict[str, Placed] = {}
+        self._tied = frozenset(
+            (edge.tail.part, edge.head.part) for edge in picture.edges if edge.kind == "tie"
+        )
 
     def lines(self) -> Iterator[str]:
         """Every line, without its end."""
-        rows = arranged([self._place(part, WIDEST) for part in self._picture.children], WIDEST)
-        text, count = legend(self._picture)
+        rows = self._arranged(self._picture.children, WIDEST)
+        foot = self._foot()
         yield "digraph checkpoint {"
         yield from self._settings()
-        for row in rows:
-            for placed in row:
-                yield from self._part(placed.part, 1)
-        yield f'  "legend" [id="legend", tooltip="legend", label={text}]'
-        below = Placed(Box(Head("legend", ""), ""), 0.0, 16.0 * count, ("legend",), "legend")
-        yield from self._chains((*rows, (below,)))
+        yield from self._rows(rows, 1)
         for edge in self._picture.edges:
-            yield f"  {self._edge(edge)}"
+            yield f"  {joined(edge, rows, self._frames, self._picture.options.rankdir)}"
+        for name, text in foot.items():
+            yield f'  "{name}" [id="{name}", tooltip=" ", label={text}]'
+        yield from _arrangement((*rows, tuple(Placed.single(name) for name in foot)))
         yield "}"
 
     def _settings(self) -> Iterator[str]:
-        rankdir = self._picture.options.rankdir
-        facts = f'rankdir={rankdir}, newrank=true, compound=true, nodesep=0.25, ranksep=0.28, pad=0.2'
-        yield f'  graph [charset="UTF-8", {facts}, fontname="Helvetica", fontsize=12, fontcolor="{INK}",'
-        yield f'    labelloc=t, labeljust=l, bgcolor="#ffffff", label={title(self._picture)}]'
+        facts = f"rankdir={self._picture.options.rankdir}, newrank=true, compound=true, forcelabels=true"
+        yield f'  graph [charset="UTF-8", {facts}, nodesep=0.25, ranksep=0.28, pad=0.2, labelloc=t, labeljust=l,'
+        yield f'    fontname="Helvetica", fontsize=12, fontcolor="{INK}", bgcolor="#ffffff",'
+        yield f"    label={title(self._picture)}]"
         yield f'  node [shape=plain, fontname="Helvetica", fontsize=12, fontcolor="{INK}"]'
-        yield f'  edge [fontname="Helvetica", fontsize=10, fontcolor="{FAINT}", color="{LINE}"]'
+        yield f'  edge [fontname="Helvetica", fontsize=10, color="{LINE}"]'
+
+    def _foot(self) -> dict[str, str]:
+        """What stands below the picture."""
+        tables = {"legend": legend(self._picture), "notes": notes(self._picture)}
+        return {name: table for name, table in tables.items() if table}
+
+    def _arranged(self, parts: Iterable[Part], widest: float) -> Rows:
+        return arranged([self._place(part, widest) for part in parts], widest, self._tied)
 
     def _place(self, part: Part, widest: float) -> Placed:
         """A part with its size, and the parts in it arranged."""
         name = part.head.anchor
         if isinstance(part, Box):
             label = self._labels[name] = box(part, self._fills, self._link)
-            return Placed(part, label.width, label.height, (name,), name)
+            return Placed.single(name, part, label.width, label.height)
         label = self._labels[name] = frame(part.head)
-        inner = widest - _NEST
-        placed = framed(
-            part,
-            label.width,
-            label.height,
-            arranged([self._place(child, inner) for child in part.children], inner),
-        )
-        self._first[name], self._last[name] = placed.tops[0], placed.bottom
+        rows = self._arranged(part.children, widest - _NEST)
+        placed = self._frames[name] = framed(part, label.width, label.height, rows)
         return placed
 
-    def _part(self, part: Part, depth: int) -> Iterator[str]:
-        indent = _SPACES * depth
+    def _rows(self, rows: Rows, depth: int) -> Iterator[str]:
+        for row in rows:
+            is_mixed = len({bool(placed.rows) for placed in row}) > 1
+            for placed in row:
+                if isinstance(placed.part, Cluster):
+                    yield from self._cluster(placed.part, placed.rows, depth)
+                elif placed.part is not None:
+                    yield from self._box(placed.part, depth, is_mixed=is_mixed)
+
+    def _box(self, part: Box, depth: int, *, is_mixed: bool) -> Iterator[str]:
         head = part.head
-        facts = ", ".join([f'id="{head.anchor}"', *self._pointers(head)])
-        label = self._labels[head.anchor].text
-        if isinstance(part, Box):
-            yield f'{indent}"{head.anchor}" [{facts}, label={label}]'
-            return
+        line = f'"{head.anchor}" [{self._facts(head)}, label={self._labels[head.anchor].text}]'
+        if is_mixed:
+            # In a row, Graphviz puts clusters before nodes; among clusters it keeps their order.
+            line = f'subgraph "cluster_{head.anchor}-" {{ graph [id="{head.anchor}-", label="", style=invis, margin=0, tooltip=" "] {line} }}'
+        yield f"{'  ' * depth}{line}"
+
+    def _cluster(self, part: Cluster, rows: Rows, depth: int) -> Iterator[str]:
+        indent = "  " * depth
+        head = part.head
         style = "rounded,filled" + (",dashed" if head.standing == "missing" else "")
-        width = f", penwidth={2 if head.times > 1 else 1}"
+        looks = f'style="{style}", fillcolor="{_FRAMES[depth % 2]}", color="{LINE}", margin=10'
         yield f'{indent}subgraph "cluster_{head.anchor}" {{'
-        yield f'{indent}  graph [{facts}, style="{style}", fillcolor="{_FRAMES[depth % 2]}", color="{LINE}"{width}, margin=10,'
-        yield f"{indent}    label={label}]"
-        for child in part.children:
-            yield from self._part(child, depth + 1)
+        yield f"{indent}  graph [{self._facts(head)}, {looks}, penwidth={2 if head.times > 1 else 1},"
+        yield f"{indent}    label={self._labels[head.anchor].text}]"
+        yield from self._rows(rows, depth + 1)
         yield f"{indent}}}"
 
-    def _pointers(self, head: Head) -> list[str]:
-        """What a pointer over a part shows, and where a click leads."""
+    def _facts(self, head: Head) -> str:
+        """The id of a part, what a pointer over it shows, and where a click leads."""
         lines = [shown(head.path or head.name, 300), *(shown(line, 600) for line in head.told)]
-        found = [f"tooltip={attribute(chr(10).join(filter(None, lines)))}"] if any(lines) else ['tooltip=" "']
-        if self._link and not head.anchor.endswith(("-own", "-more", "-in")):
-            found.append(f"URL={attribute(self._link + head.anchor)}")
-        return found
-
-    def _chains(self, rows: Iterable[Iterable[Placed]]) -> Iterator[str]:
-        pairs = chains([tuple(row) for row in rows])
-        yield "  // where things stand, and nothing else"
-        for above, below, weight in pairs:
-            yield f'  "{above}" -> "{below}" [style=invis, weight={weight}]'
-
-    def _edge(self, edge: Edge) -> str:
-        tail, head = self._end(edge.tail, is_tail=True), self._end(edge.head, is_tail=False)
-        return f"{tail} -> {head} [{_drawn(edge)}{self._clipped(edge)}]"
-
-    def _end(self, end: End, *, is_tail: bool) -> str:
-        boxes = self._last if is_tail else self._first
-        if end.part in boxes:
-            return f'"{boxes[end.part]}"'
-        return f'"{end.part}":"{end.row}"' if end.row else f'"{end.part}"'
-
-    def _clipped(self, edge: Edge) -> str:
-        """Edges of frames end at their border."""
-        tail = f', ltail="cluster_{edge.tail.part}"' if edge.tail.part in self._last else ""
-        head = f', lhead="cluster_{edge.head.part}"' if edge.head.part in self._first else ""
-        return tail + head
+        facts = f'id="{head.anchor}", tooltip={attribute(chr(10).join(filter(None, lines)) or " ")}'
+        return f"{facts}, URL={attribute(self._link + head.anchor)}" if self._link else facts
 
 
-def _drawn(edge: Edge) -> str:
-    if edge.kind == "tie":
-        label = f"tied: {plural(edge.storages, 'storage')}, {plural(edge.keys, 'key')}"
-        return (
-            f'dir=both, constraint=false, penwidth=2.5, arrowsize=0.7, color="{_TIE}", fontcolor="{_TIE}", '
-            f'label="{label}", tooltip="{label}"'
-        )
-    if edge.kind == "rename":
-        many = f", {plural(edge.keys, 'key')}" if edge.keys > 1 else ""
-        label = f"renamed? {edge.sure}{many}"
-        return (
-            f'constraint=false, style=dashed, penwidth=1.5, color="{_RENAME}", fontcolor="{_RENAME}", '
-            f'label="{label}", tooltip="{label}"'
-        )
-    return f'constraint=false, color="{_ORDER}", arrowsize=0.7, tooltip="runs before"'
+def _arrangement(rows: Rows) -> Iterator[str]:
+    """An invisible spine of ranks with the boxes of each, and the left end of each row below the last one's."""
+    ranks = ranked(rows)
+    yield "  // where things stand, and nothing else"
+    yield '  { node [shape=point, width=0, height=0, style=invis, label=""]; edge [style=invis, weight=100]'
+    yield f"    {' -> '.join(f'r{number}' for number in range(len(ranks)))} }}"
+    for number, boxes in enumerate(ranks):
+        names = "; ".join(f'"{name}"' for name in boxes)
+        yield f"  {{ rank=same; r{number}; {names} }}"
+    for above, below in lined(rows):
+        yield f'  "{above}" -> "{below}" [style=invis, weight=10]'

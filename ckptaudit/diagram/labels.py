@@ -151,7 +151,7 @@ def _row(row: Row, texts: Sequence[str], fill: str, link: str) -> str:
     first = f' PORT="{row.anchor}" ID="{row.anchor}" TITLE="{tip}"{href}'
     return (
         f'<TR><TD ALIGN="LEFT"{first}{colour}>{_fixed(texts[0])}</TD>'
-        f'<TD ALIGN="LEFT"{colour}>{_fixed(texts[1])}</TD><TD ALIGN="LEFT"{colour}>{_fixed(texts[2], FAINT)}</TD></TR>'
+        f'<TD ALIGN="LEFT"{colour}>{_fixed(texts[1])}</TD><TD ALIGN="LEFT" PORT="{row.anchor}-e"{colour}>{_fixed(texts[2], FAINT)}</TD></TR>'
     )
 
 

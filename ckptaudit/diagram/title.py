@@ -9,30 +9,33 @@ from ckptaudit.text import plural, short, size
 
 _NAME, _LINE = 80, 110  # characters
 _SWATCHES = 12
+_TABLE = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="2">'
 
 
 def title(picture: Picture) -> str:
     """An HTML-like label: one line of totals."""
-    return f"<{_headline(picture.totals)}>"
+    return f"<{_TABLE}<TR><TD>{_headline(picture.totals)}</TD></TR></TABLE>>"
 
 
-def legend(picture: Picture) -> tuple[str, int]:
-    """A small table that says what colours mean, and what is not drawn; and how many lines it has."""
-    swatches = picture.legend[:_SWATCHES]
+def legend(picture: Picture) -> str:
+    """A small table that says what colours mean; "" where nothing is coloured."""
     rows = [
         f'<TR><TD BORDER="1" COLOR="{LINE}" BGCOLOR="{swatch.fill}" WIDTH="18"></TD>'
         f'<TD ALIGN="LEFT">{_small(f"{picture.options.color} {swatch.label}")}</TD></TR>'
-        for swatch in swatches
+        for swatch in picture.legend[:_SWATCHES]
     ]
-    if len(picture.legend) > _SWATCHES:
-        rows.append(_wide(f"and {plural(len(picture.legend) - _SWATCHES, picture.options.color)} more"))
-    rows += [_wide(line) for line in (*picture.folded, *picture.notes)]
-    table = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="2" CELLPADDING="1">'
-    return f"<{table}{''.join(rows)}</TABLE>>", len(rows)
+    more = len(picture.legend) - _SWATCHES
+    if more > 0:
+        rows.append(f'<TR><TD></TD><TD ALIGN="LEFT">{_small(f"and {more} more")}</TD></TR>')
+    return f"<{_TABLE}{''.join(rows)}</TABLE>>" if rows else ""
 
 
-def _wide(line: str) -> str:
-    return f'<TR><TD COLSPAN="2" ALIGN="LEFT">{_small(line)}</TD></TR>'
+def notes(picture: Picture) -> str:
+    """What is not drawn, and what cannot be known, in lines."""
+    lines = "".join(
+        f'<TR><TD ALIGN="LEFT">{_small(line)}</TD></TR>' for line in (*picture.folded, *picture.notes)
+    )
+    return f"<{_TABLE}{lines}</TABLE>>" if lines else ""
 
 
 def _headline(totals: Totals) -> str:

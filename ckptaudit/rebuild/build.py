@@ -32,12 +32,9 @@ def build(plan: Plan) -> torch.nn.Module:
 
     Its state dict has the keys and shapes of the plan, whatever they are.
     """
-    import torch
-
-    from ckptaudit.rebuild.modules import Uninitialized
 
     module: torch.nn.Module
-    with warnings.catch_warnings(), torch.device("meta"), Uninitialized():
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of zero-sized tensors, and of old wrappers
         module = _Builder(plan, places(plan)).module()
         if not _has_the_keys(module, plan):
@@ -102,19 +99,10 @@ class _Builder:
         from ckptaudit.rebuild.modules import refuse
 
         layer = part.layer or ""
-        prefix = f"{part.path}." if part.path else ""
-        untold = [name for name in part.unknown if name not in part.arguments and needs(layer, name)]
-        if untold:
-            raise UnbuildableError(f"{layer}: the checkpoint does not tell {', '.join(untold)}")
-        most = len(self.plan.tensors) + len(self.plan.parts)
-        below = {name: made[at] for name in ("layers.0", "norm", "encoder", "decoder")
-                 if (at := self._first(prefix + name)) in made}  # fmt: skip
-        module = construct(layer, part.arguments, most, below)
         # A list of parameters has whatever is put into it.
         exact = part.cls is not None or layer in ("ParameterList", "ParameterDict")
         rows = held.rows if exact else self._all_rows(part.path)
-        for wrapper, parameter in part.wrappers:
-            wrap(module, wrapper, parameter, {name: row.shape for name, row in rows.items()})
+        module = self._layer(part, rows, made)
         wrong = None if exact else misfit(module, rows)
         if wrong is not None:
             raise UnbuildableError(f"no {layer} after all: {wrong}")
@@ -123,6 +111,26 @@ class _Builder:
         if part.unknown:
             module.forward = refuse(layer, part.unknown)
         return module, not exact
+
+    def _layer(self, part: Part, rows: Mapping[str, TensorMeta], made: Mapping[str, Any]) -> Any:
+        """The layer as its constructor makes it, and what is put around its parameters."""
+        import torch
+
+        from ckptaudit.rebuild.modules import Uninitialized
+
+        layer = part.layer or ""
+        untold = [name for name in part.unknown if name not in part.arguments and needs(layer, name)]
+        if untold:
+            raise UnbuildableError(f"{layer}: the checkpoint does not tell {', '.join(untold)}")
+        prefix = f"{part.path}." if part.path else ""
+        first = {name: self._first(prefix + name) for name in ("layers.0", "norm", "encoder", "decoder")}
+        below = {name: made[at] for name, at in first.items() if at in made}
+        most = len(self.plan.tensors) + len(self.plan.parts)
+        with torch.device("meta"), Uninitialized():
+            module = construct(layer, part.arguments, most, below)
+            for wrapper, parameter in part.wrappers:
+                wrap(module, wrapper, parameter, {name: row.shape for name, row in rows.items()})
+        return module
 
     def _first(self, path: str) -> str:
         return self.places.same.get(path, path)

@@ -1,8 +1,8 @@
 """What a trace or an exported program tells of a layer: the sizes of its tensors, and its one operator.
 
-An exported program keeps, for a module that is a single operator, that operator's name and constant arguments,
-without those that are the operator's defaults (torch/_export/serde/serialize.py). Where the operator is the
-one that the layer calls, they are what the layer was made with, or what computes the same.
+An exported program keeps, for a module that is a single operator, that operator's name and constant
+arguments, without those that are the operator's defaults (torch/_export/serde/serialize.py). Where the
+operator is the one that the layer calls, they are what the layer was made with, or what computes the same.
 """
 
 from __future__ import annotations
@@ -17,8 +17,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 _SIZED: Final = ("1d", "2d", "3d")
 # The operators whose arguments have the names and defaults of the layer's own, by the layer.
 _OPERATORS: Final[Mapping[str, str]] = {
-    **{name: name.lower() for name in ("Sigmoid", "Tanh", "ReLU", "SELU", "SiLU", "Mish", "ELU", "CELU", "GELU")},
-    **{name: name.lower() for name in ("GLU", "Hardswish", "Hardsigmoid", "Hardshrink", "Softshrink", "Hardtanh")},
+    **{
+        name: name.lower()
+        for name in ("Sigmoid", "Tanh", "ReLU", "SELU", "SiLU", "Mish", "ELU", "CELU", "GELU")
+    },
+    **{
+        name: name.lower()
+        for name in ("GLU", "Hardswish", "Hardsigmoid", "Hardshrink", "Softshrink", "Hardtanh")
+    },
     **{name: name.lower() for name in ("PReLU", "Softplus", "Threshold", "Softmax", "Linear", "Bilinear")},
     **{name: name.lower() for name in ("Embedding", "Dropout", "Flatten", "Unflatten")},
     **{f"Conv{size}": f"conv{size}" for size in _SIZED},
@@ -45,8 +51,10 @@ _OPERATORS: Final[Mapping[str, str]] = {
     "PairwiseDistance": "pairwise_distance",
 }
 _RENAMED: Final = {"pad": "padding", "sizes": "unflattened_size"}
-_INPLACE: Final = frozenset({"ReLU", "ReLU6", "SELU", "SiLU", "Mish", "ELU", "CELU", "Hardswish", "Hardsigmoid",
-    "Hardtanh", "LeakyReLU", "Threshold", "Dropout"})  # fmt: skip
+_INPLACE: Final = frozenset(
+    {"ReLU", "ReLU6", "SELU", "SiLU", "Mish", "ELU", "CELU", "Hardswish", "Hardsigmoid", "Hardtanh"}
+    | {"LeakyReLU", "Threshold", "Dropout"}
+)
 
 
 def of_operator(layer: str, meta: ModuleMeta) -> dict[str, object] | None:

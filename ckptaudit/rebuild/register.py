@@ -26,13 +26,15 @@ class Held(NamedTuple):
 
 
 def misfit(module: Any, rows: Rows) -> str | None:
-    """Why a layer that was guessed cannot have the tensors `rows` of the file, by dotted name; None if it can."""
+    """Why a guessed layer cannot have the tensors `rows` of the file, by dotted name; None if it can."""
     own = _tensors(module)
     missing = [name for name in own if name not in rows and name.rpartition(".")[2] != _COUNT]
     if missing:
         return f"there is no {missing[0]}"
     odd = (f"{name} is one more tensor" for name in rows if name not in own)
-    return next(odd, None) or next(filter(None, (_unlike(own[name], row) for name, row in rows.items())), None)
+    return next(odd, None) or next(
+        filter(None, (_unlike(own[name], row) for name, row in rows.items())), None
+    )
 
 
 def _tensors(module: Any) -> dict[str, Any]:
@@ -143,8 +145,9 @@ def _is_same(current: Any, row: TensorMeta, as_parameter: bool) -> bool:
 
 
 def _takes_grad(tensor: Any, row: TensorMeta) -> bool:
-    can = tensor.is_floating_point() or tensor.is_complex()
-    return bool(can and row.requires_grad is not False)
+    # A state dict detaches what it holds: only a parameter's own flag tells something.
+    frozen = row.kind in ("parameter", "lazy") and row.requires_grad is False
+    return bool((tensor.is_floating_point() or tensor.is_complex()) and not frozen)
 
 
 def _lazy(row: TensorMeta, as_parameter: bool) -> Any:

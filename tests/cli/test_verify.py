@@ -23,6 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(processes, "ask", helpers.here)
+    monkeypatch.setattr(processes, "_fit", lambda jobs: False)  # one after the other: settings are global
     sys.modules.pop("own_nets", None)
     helpers.save(tmp_path / "net.pt")
     yield

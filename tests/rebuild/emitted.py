@@ -147,7 +147,7 @@ def run(cases: Mapping[str, Case]) -> dict[str, dict[str, Any]]:
     }
     child = Path(__file__).with_name("emitted_child.py")
     paths = os.pathsep.join((str(ROOT), str(ROOT / "fixtures")))
-    env = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": paths}
     command = [sys.executable, "-W", "ignore", str(child)]
     done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr[-4000:]

@@ -161,6 +161,8 @@ class Nested(nn.Module):
         outer = nn.Sequential(inner, own, plain)
         self.table = nn.ModuleDict({"a": nn.Sequential(outer, inner), "b": outer, "c": own, "d": plain})
         self.last = nn.Sequential(own, own)
+        self.apart = Inner()
+        self.apart.again, self.apart.plain = inner, plain
 
 
 def dtypes() -> nn.Sequential:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ckptaudit.rebuild.known import CONTAINERS, ROWS, needs  # noqa: E402
 from ckptaudit.rebuild.place import place  # noqa: E402
 from ckptaudit.rebuild.plan import Plan  # noqa: E402
 from ckptaudit.saved import saved  # noqa: E402
-from tests.rebuild.zoo import CASES, x  # noqa: E402
+from tests.rebuild.zoo import CASES  # noqa: E402
 
 # Kept by identity, or compared otherwise: tensors, modules, hooks by the numbers of their handles.
 _APART = frozenset({"_parameters", "_buffers", "_modules", "_flat_weights", "_flat_weight_refs"})
@@ -74,7 +73,9 @@ def differences(one: nn.Module, other: nn.Module) -> list[str]:
 def assert_same(original: nn.Module, module: nn.Module) -> None:
     """Equal classes, configuration, training flags, tensors, ties and aliases."""
     pairs = zip(
-        original.named_modules(remove_duplicate=False), module.named_modules(remove_duplicate=False), strict=True
+        original.named_modules(remove_duplicate=False),
+        module.named_modules(remove_duplicate=False),
+        strict=True,
     )
     for (path, one), (other_path, other) in pairs:
         assert path == other_path
@@ -90,7 +91,9 @@ def assert_same_tensors(original: nn.Module, module: nn.Module) -> None:
     assert list(here) == list(there)
     for key, one in here.items():
         other = there[key]
-        assert (type(one), one.requires_grad, one.dtype) == (type(other), other.requires_grad, other.dtype), key
+        assert (type(one), one.requires_grad, one.dtype) == (type(other), other.requires_grad, other.dtype), (
+            key
+        )
         assert is_lazy(one) or torch.equal(one, other), key
         same = [name for name in here if here[name] is one]
         assert same == [name for name in there if there[name] is other]
@@ -127,7 +130,9 @@ def test_every_layer_comes_back(name: str, tmp_path: Path) -> None:
     # torch.load puts relu in the place of a module (TransformerDecoderLayer.__setstate__ in torch 2.13).
     oracle = original if name == "TransformerDecoderLayer-4" else loaded
     assert plan.level == "exact config"
-    assert all(part.confidence == "certain" and not part.odd and not part.hooks for part in plan.parts.values())
+    assert all(
+        part.confidence == "certain" and not part.odd and not part.hooks for part in plan.parts.values()
+    )
     assert_same(oracle, module)
     assert repr(module) == repr(oracle) or name.startswith("Unflatten")
     if case.inputs is not None:
@@ -136,7 +141,11 @@ def test_every_layer_comes_back(name: str, tmp_path: Path) -> None:
 
 
 def test_the_zoo_has_every_layer() -> None:
-    layers = {name for name in dir(nn) if isinstance(kept := getattr(nn, name), type) and issubclass(kept, nn.Module)}
+    layers = {
+        name
+        for name in dir(nn)
+        if isinstance(kept := getattr(nn, name), type) and issubclass(kept, nn.Module)
+    }
     not_tried = {"DataParallel", "RNNBase", "RNNCellBase", "NLLLoss2d", "Container"}
     assert layers - {name.rpartition("-")[0] for name in CASES} - not_tried <= {"LinearCrossEntropyLoss"}
     assert layers - not_tried <= ROWS.keys()
@@ -166,4 +175,4 @@ def test_rows_are_torchs_signatures(layer: str) -> None:
         if needs(layer, name):
             assert theirs is inspect.Parameter.empty, name
         elif name != "activation":
-            assert theirs == default and type(theirs) is type(default), name
+            assert (theirs, type(theirs)) == (default, type(default)), name

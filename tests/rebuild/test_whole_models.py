@@ -54,7 +54,9 @@ def mixed() -> nn.Module:
 
 
 def halves() -> nn.Module:
-    return nn.Sequential(nn.Linear(4, 4).half(), nn.Linear(4, 4).double(), nn.Linear(4, 2, dtype=torch.bfloat16))
+    return nn.Sequential(
+        nn.Linear(4, 4).half(), nn.Linear(4, 4).double(), nn.Linear(4, 2, dtype=torch.bfloat16)
+    )
 
 
 def shared_encoder() -> nn.Module:
@@ -149,7 +151,8 @@ def test_hooks_and_odd_attributes_are_listed(tmp_path: Path, monkeypatch: pytest
     assert plan.parts["0"].hooks == (f"backward hook {name}", f"forward hook {name}")
     assert plan.parts["1"].hooks == (f"forward pre-hook {name}", f"state dict pre-hook {name}")
     assert plan.parts["1"].odd == ("helper", "table", "parts")
-    assert not module[0]._forward_hooks and not hasattr(module[1], "table")
+    assert not module[0]._forward_hooks
+    assert not hasattr(module[1], "table")
 
 
 class Net(nn.Module):
@@ -175,11 +178,19 @@ def test_the_users_own_class_is_a_skeleton(tmp_path: Path) -> None:
     loaded, plan, module = round_trip(original, tmp_path)
     net = module[0]
     assert plan.parts["0"].cls == f"{__name__}.Net"
-    assert isinstance(net, Skeleton) and not net.training
-    assert (net.width, net.sizes, net._scale, net.values, net.forward_mode) == (3, (1, 2), 0.5, [1, 2], "fast")
+    assert isinstance(net, Skeleton)
+    assert not net.training
+    assert (net.width, net.sizes, net._scale, net.values, net.forward_mode) == (
+        3,
+        (1, 2),
+        0.5,
+        [1, 2],
+        "fast",
+    )
     assert plan.parts["0"].odd == ("activation",)
     assert net.again is net.layer
-    assert torch.equal(net.constant, torch.ones(2)) and torch.equal(net.mask, torch.zeros(2))
+    assert torch.equal(net.constant, torch.ones(2))
+    assert torch.equal(net.mask, torch.zeros(2))
     assert_same_tensors(loaded, module)
     with pytest.raises(UnknownForwardError, match=r"the code of .*\.Net is not in the file; name your code"):
         module(x(1, 3))
@@ -214,7 +225,8 @@ def test_the_systems_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
         assert_same_tensors(loaded, module)
         for (_, one), (_, other) in zip(loaded.named_modules(), module.named_modules(), strict=True):
             if type(one).__module__.startswith("torch."):
-                assert type(one) is type(other) and one.extra_repr() == other.extra_repr()
+                assert type(one) is type(other)
+                assert one.extra_repr() == other.extra_repr()
             else:
                 assert isinstance(other, Skeleton)
             assert one.training == other.training

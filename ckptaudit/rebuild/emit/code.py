@@ -6,6 +6,7 @@ become parameters of their class.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from textwrap import wrap
 from typing import NamedTuple
@@ -13,6 +14,7 @@ from typing import NamedTuple
 from ckptaudit.rebuild.emit.text import LINE, literal
 
 STEP = "    "
+_CALLS = re.compile(r"\.\w+\([\w.]*\)")  # what is called on what a call returns: `.to(torch.float16)`
 
 
 class Number(NamedTuple):
@@ -153,6 +155,17 @@ def _ends_without_comma(code: Expression) -> bool:
     return isinstance(code, Loop) or (isinstance(code, Group) and code.opening in ("[", "{"))
 
 
+def _chained(prefix: str, group: Group, calls: list[str], after: str, indent: str) -> list[str]:
+    """A call with several calls after it, one a line: in parentheses where nothing else holds them."""
+    alone = prefix.endswith((" = ", "return "))
+    inner = indent + STEP if alone else indent
+    head = Item(group._replace(closing=group.closing.removesuffix("".join(calls))), "" if alone else prefix)
+    lines = [*_laid_out(head, "", inner), *(f"{inner}{call}" for call in calls)]
+    if alone:
+        return [f"{indent}{prefix}(", *lines, f"{indent}){after}"]
+    return [*lines[:-1], f"{lines[-1]}{after}"]
+
+
 def remark(text: str, indent: str) -> list[str]:
     """A comment on lines of its own; nothing where there is no text."""
     return [f"{indent}# {line}" for line in wrap(text, LINE - len(indent) - 2, break_long_words=False)]
@@ -163,15 +176,18 @@ def _laid_out(item: Item, after: str, indent: str) -> list[str]:
     one = inline(item.code)
     whole = "" if one is None else f"{item.prefix}{one}{after}"
     is_short = one is not None and len(whole) <= room
-    if is_short and item.note and len(whole) + len(item.note) + 4 <= room:
+    if is_short and item.note and not isinstance(item.code, Loop) and len(whole) + len(item.note) + 4 <= room:
         return [f"{indent}{whole}  # {item.note}"]
     said = remark(item.note, indent)
-    if isinstance(item.code, Loop) and not is_short:
+    if isinstance(item.code, Loop) and (said or not is_short):
         inner = _laid_out(Item(item.code.code), "", indent)
         return [*said, *inner, f"{indent}{_loop(item.code)[1:]}"]
     if is_short or not isinstance(item.code, Group) or not item.code.items:
         return [*said, f"{indent}{whole}"]
     group = item.code
+    calls = _CALLS.findall(group.closing)
+    if len(calls) > 1:
+        return [*said, *_chained(item.prefix, group, calls, after, indent)]
     lines = [line for each in group.items for line in _laid_out(each, ",", indent + STEP)]
     if len(group.items) == 1:
         alone = _laid_out(group.items[0], "", indent + STEP)

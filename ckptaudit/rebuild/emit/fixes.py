@@ -92,7 +92,7 @@ def of_layer(node: Node, scope: Node, state: State) -> Iterator[Statement]:
 
 def _is_parameter_of(node: Node, name: str, tensor: TensorMeta, made: Made | None) -> bool:
     if tensor.kind == "tensor" and made is not None and name in made:
-        return node.part.layer != "FrozenBatchNorm2d" and not _is_buffer(name)
+        return node.part.layer != "FrozenBatchNorm2d" and not is_buffer(name)
     return is_parameter(name.rpartition(".")[2], tensor)
 
 

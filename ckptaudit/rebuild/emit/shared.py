@@ -34,9 +34,9 @@ class Shared:
     def code(self, node: Node) -> Expression:
         """What stands in the place of `node`: the module that it is, or what is replaced by it later."""
         assert node.alias is not None
-        if node.alias in self.variables:
-            return self.variables[node.alias]
         scope = scope_of(node)
+        if node.alias in self.variables and scope is scope_of(node.alias):
+            return self.variables[node.alias]
         if _is_made_before(node, node.alias):
             return reference(scope, node.alias)
         return PLACEHOLDER

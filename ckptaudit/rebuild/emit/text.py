@@ -58,9 +58,12 @@ def writable(value: object) -> bool:
 
 
 def quoted(text: str) -> str:
-    """A string literal in ASCII, in double quotes where that needs no more escapes."""
-    made = ascii(text)
-    return f'"{made[1:-1]}"' if made[0] == "'" and '"' not in made else made
+    """A string literal in ASCII, in the quotes that need fewer escapes."""
+    if text.count('"') > text.count("'"):
+        return ascii(text)
+    # What holds an apostrophe and no quote is written in quotes: all but these is escaped by Python itself.
+    pieces = [ascii("'" + piece)[2:-1] for piece in text.split('"')]
+    return '"' + '\\"'.join(pieces) + '"'
 
 
 def plain(text: str) -> str:

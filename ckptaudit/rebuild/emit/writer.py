@@ -217,7 +217,7 @@ class Writer:
 
 
 def _inline(scope: Node, node: Node, last_first: bool = False) -> Iterator[Node]:
-    """`node` and what is in it, as far as the class of `scope` makes it; siblings from the first or the last."""
+    """`node` and what is in it, as far as the class of `scope` makes it; siblings from the first or last."""
     stack = [node]
     while stack:
         each = stack.pop()

@@ -55,7 +55,7 @@ class _Head(NamedTuple):
     verdict: str
     state: str
     summary: list[str]
-    index: list[_Entry]
+    files: list[_Entry]
 
 
 def require() -> None:
@@ -125,7 +125,8 @@ def _verdict(report: Report) -> tuple[str, str]:
     if report.not_audited:
         return f"incomplete: {plural(len(report.not_audited), 'file')} not audited", "error"
     if report.exit_code:
-        return f"failed: findings at or above {report.fail_on}", "error"
+        worse = sum(finding.severity >= report.fail_on for file in report.files for finding in file.findings)
+        return f"failed: {plural(worse, 'finding')} at or above {report.fail_on}", "error"
     return f"passed: no finding at or above {report.fail_on}", "passed"
 
 

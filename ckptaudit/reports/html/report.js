@@ -1,12 +1,17 @@
 "use strict";
 // Draws the trees when they are opened, and moves the diagrams. Every text goes into the page as text.
 (() => {
-  const [MODULE, TENSOR, FOLD] = [0, 1, 2]; // kinds of rows, as tree.py numbers them; 3 is a state dict
   const CHUNK = 300; // children of one row that are drawn at once
   const FOUND = 200; // rows that a search shows
   const FIRST = 60; // rows that are open at first
   const MOST = 2000; // rows that "Open all" and printing open
+  const KINDS = ["module", "tensor", "fold", "state-dict"]; // as tree.py numbers them
+  // What a row holds, in this order; of some only the place in the list of words.
+  const FIELDS = ["parent", "kind", "name", "badge", "detail", "shape", "dtype", "device", "parameters", "bytes", "note",
+    "anchor"];
+  const WORDS = new Set(["badge", "detail", "shape", "dtype", "device", "note"]);
   const SEVERITIES = ["", "note", "warning", "error"];
+  const STEPS = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
   const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   const collator = new Intl.Collator("en", { numeric: true });
 
@@ -49,48 +54,38 @@
       this.sorted = new Map();
       this.typed = "";
       this.read(JSON.parse(host.querySelector("script").textContent));
-      this.openAtFirst();
+      this.openWhile(this.depth ? MOST : FIRST, this.depth || Infinity, "");
       this.draw();
       this.listen();
     }
 
     read(data) {
-      const { words } = data;
-      this.order = data.order;
-      this.parameters = data.parameters;
-      this.depth = data.depth;
-      this.roots = [];
-      this.byAnchor = new Map();
+      Object.assign(this, { order: data.order, parameters: data.parameters, depth: data.depth, roots: [] });
       this.nodes = data.rows.map((row) => {
-        const [parent, kind, name, badge, detail, shape, dtype, device, parameters, bytes, note, anchor] = row;
-        return {
-          parent: null, above: parent, kind, name, badge: words[badge], detail: words[detail], shape: words[shape],
-          dtype: words[dtype], device: words[device], parameters, bytes, note: words[note], anchor,
-          children: [], tied: [], worst: 0,
-        };
+        const node = { children: [], tied: [], worst: 0 };
+        FIELDS.forEach((name, place) => (node[name] = WORDS.has(name) ? data.words[row[place]] : row[place]));
+        node.kind = KINDS[node.kind];
+        return node;
       });
       for (const node of this.nodes) {
-        node.parent = node.above < 0 ? null : this.nodes[node.above];
+        node.parent = node.parent < 0 ? null : this.nodes[node.parent];
         (node.parent ? node.parent.children : this.roots).push(node);
-        if (node.anchor) this.byAnchor.set(node.anchor, node);
       }
+      this.byAnchor = new Map(this.nodes.map((node) => [node.anchor, node]));
       this.devices = new Set(this.nodes.map((node) => node.device).filter(Boolean)).size;
       for (const group of data.ties) {
         for (const at of group) this.nodes[at].tied = group.filter((other) => other !== at);
       }
       for (const [anchor, [severity, finding]] of Object.entries(data.marks || {})) {
-        const marked = this.byAnchor.get(anchor);
-        if (!marked) continue;
-        marked.mark = { severity, finding };
-        for (let node = marked; node; node = node.parent) {
-          node.worst = Math.max(node.worst, SEVERITIES.indexOf(severity));
-        }
+        let node = this.byAnchor.get(anchor);
+        node.mark = { severity, finding };
+        for (; node; node = node.parent) node.worst = Math.max(node.worst, SEVERITIES.indexOf(severity));
       }
     }
 
     path(node) {
       const names = [];
-      for (; node; node = node.parent) if (node.kind !== FOLD) names.push(node.name);
+      for (; node; node = node.parent) if (node.kind !== "fold") names.push(node.name);
       return names.reverse().join(".");
     }
 
@@ -103,38 +98,35 @@
     children(node) {
       const children = node ? node.children : this.roots;
       if (this.order === "file") return children;
-      if (!this.sorted.has(node)) {
-        const large = (bytes) => (typeof bytes === "number" ? bytes : Infinity);
-        const compare =
-          this.order === "name"
-            ? (one, other) => collator.compare(one.name, other.name)
-            : (one, other) => (large(one.bytes) === large(other.bytes) ? 0 : large(other.bytes) - large(one.bytes));
-        this.sorted.set(node, [...children].sort(compare));
-      }
+      if (!this.sorted.has(node)) this.sorted.set(node, this.sort([...children], (each) => each.name));
       return this.sorted.get(node);
     }
 
-    // Opens rows level by level while there is room; blocks that are alike stay folded, or open the first of them.
-    openWhile(room, depth, folds) {
+    sort(nodes, name) {
+      const bytes = (node) => (typeof node.bytes === "number" ? node.bytes : Number.MAX_VALUE);
+      if (this.order === "name") nodes.sort((one, other) => collator.compare(name(one), name(other)));
+      if (this.order === "size") nodes.sort((one, other) => bytes(other) - bytes(one));
+      return nodes;
+    }
+
+    // Opens rows level by level while there is room. Blocks that are alike stay folded, or open the first of
+    // them, or all; at first only one state dict is open.
+    openWhile(room, depth, blocks) {
       let level = this.roots;
       room -= level.length;
       for (let number = 1; level.length && number < depth; number += 1) {
         const below = [];
         for (const node of level) {
-          const alike = node.kind === FOLD || node.badge;
-          if (!node.children.length || node.children.length > room || (alike && !folds)) continue;
-          room -= node.children.length;
+          const { children } = node;
+          const alike = node.kind === "fold" || node.badge;
+          const aside = alike || (node.kind === "state-dict" && node !== this.roots[0]);
+          if (!children.length || children.length > room || (aside && !blocks)) continue;
+          room -= children.length;
           this.open.add(node);
-          for (const child of alike && folds === "first" ? node.children.slice(0, 1) : node.children) below.push(child);
+          below.push(...(alike && blocks === "first" ? children.slice(0, 1) : children));
         }
         level = below;
       }
-      return room >= 0;
-    }
-
-    openAtFirst() {
-      if (this.depth) this.openWhile(MOST, this.depth, "");
-      else this.openWhile(FIRST, Infinity, "");
     }
 
     draw() {
@@ -157,11 +149,8 @@
 
     item(level, place, of) {
       const row = element("div", "row");
-      row.setAttribute("role", "treeitem");
-      row.setAttribute("aria-level", level);
-      row.setAttribute("aria-posinset", place);
-      row.setAttribute("aria-setsize", of);
-      row.setAttribute("tabindex", "-1");
+      const about = { role: "treeitem", "aria-level": level, "aria-posinset": place, "aria-setsize": of, tabindex: -1 };
+      for (const [name, value] of Object.entries(about)) row.setAttribute(name, value);
       row.style.setProperty("--level", Math.min(level - 1, 12));
       return row;
     }
@@ -170,7 +159,7 @@
       const row = this.item(level, place, of);
       row.node = node;
       if (node.anchor) row.id = `row-${this.prefix}${node.anchor}`;
-      row.classList.add(["module", "tensor", "fold", "state-dict"][node.kind]);
+      row.classList.add(node.kind);
       if (node.children.length && found === undefined) row.setAttribute("aria-expanded", this.open.has(node));
       row.append(
         this.nameCell(node, found),
@@ -196,8 +185,8 @@
         cell.append(element("bdi", "layer", layer));
         if (sure) cell.append(element("span", "sure", sure));
       }
-      for (const at of node.tied.slice(0, 1)) {
-        const other = this.nodes[at];
+      if (node.tied.length) {
+        const other = this.nodes[node.tied[0]];
         const more = node.tied.length > 1 ? ` +${node.tied.length - 1}` : "";
         cell.append(this.link(`#row-${this.prefix}${other.anchor}`, "tie", `= ${this.path(other)}${more}`));
       }
@@ -207,9 +196,7 @@
         const { severity, finding } = node.mark;
         cell.append(this.link(`#finding-${this.prefix}${finding}`, `mark ${severity}`, severity));
       } else if (node.worst) {
-        const dot = element("span", `dot ${SEVERITIES[node.worst]}`);
-        dot.title = `${SEVERITIES[node.worst]} below`;
-        cell.append(dot);
+        cell.append(element("span", `dot ${SEVERITIES[node.worst]}`, `${SEVERITIES[node.worst]} below`));
       }
       return cell;
     }
@@ -232,7 +219,7 @@
     shareCell(node, level) {
       const cell = element("span", "share right");
       const known = typeof node.parameters === "number" && typeof this.parameters === "number";
-      if (known && node.parameters && (node.kind !== TENSOR || level === 1)) {
+      if (known && node.parameters && (node.kind !== "tensor" || level === 1)) {
         const share = node.parameters / this.parameters;
         const bar = element("span", "bar");
         bar.style.setProperty("--share", share);
@@ -287,8 +274,7 @@
     }
 
     reveal(node) {
-      this.search.value = "";
-      this.output.textContent = "";
+      this.search.value = this.output.textContent = "";
       for (let below = node; below; below = below.parent) {
         const place = this.children(below.parent).indexOf(below);
         if (place >= (this.limits.get(below.parent) || CHUNK)) this.limits.set(below.parent, place + 1);
@@ -304,24 +290,15 @@
 
     find() {
       const wanted = this.search.value.trim().toLowerCase();
-      if (!wanted) {
-        this.output.textContent = "";
-        this.draw();
-        return;
-      }
-      const text = (node) => {
-        node.text ??= [this.path(node), node.badge, node.detail, node.shape, node.dtype, node.device, node.note]
-          .join("\n")
-          .toLowerCase();
-        return node.text;
-      };
-      const nodes = this.nodes.filter((node) => node.kind !== FOLD);
+      this.output.textContent = "";
+      if (!wanted) return this.draw();
+      const text = (node) =>
+        (node.text ??= [this.path(node), ...[...WORDS].map((name) => node[name])].join("\n").toLowerCase());
+      const nodes = this.nodes.filter((node) => node.kind !== "fold");
       const terms = wanted.split(/\s+/);
       let found = nodes.filter((node) => text(node).includes(wanted));
       if (!found.length) found = nodes.filter((node) => terms.every((term) => text(node).includes(term)));
-      if (this.order === "size") found.sort((one, other) => other.bytes - one.bytes);
-      if (this.order === "name") found.sort((one, other) => collator.compare(this.path(one), this.path(other)));
-      const shown = found.slice(0, FOUND);
+      const shown = this.sort(found, (node) => this.path(node)).slice(0, FOUND);
       this.rows.replaceChildren(...shown.map((node, place) => this.row(node, 1, place + 1, found.length, wanted)));
       this.rows.firstElementChild?.setAttribute("tabindex", "0");
       const cut = found.length > FOUND ? `, the first ${FOUND} are shown` : "";
@@ -349,9 +326,8 @@
         if (event.key !== "Escape") this.focus(this.rows.firstElementChild);
       });
       this.host.querySelector("[data-do=open]").addEventListener("click", () => {
-        const all = this.openWhile(MOST, Infinity, "all");
+        this.openWhile(MOST, Infinity, "all");
         this.find();
-        this.output.textContent = all && this.open.size ? "" : `about ${grouped(MOST)} rows are open`;
       });
       this.host.querySelector("[data-do=close]").addEventListener("click", () => {
         this.open.clear();
@@ -415,12 +391,9 @@
     }
 
     print(starts) {
-      if (starts) {
-        this.before = new Set(this.open);
-        this.openWhile(MOST, Infinity, "first");
-      } else {
-        this.open = this.before;
-      }
+      if (starts) this.before = new Set(this.open);
+      else this.open = this.before;
+      if (starts) this.openWhile(MOST, Infinity, "first");
       this.find();
     }
   }
@@ -472,19 +445,16 @@
     }
 
     act(what) {
-      if (what === "fit") this.fit();
-      else this.zoom(what === "in" ? 0.8 : 1.25);
+      const [zoom, step] = [{ "+": 0.8, "=": 0.8, "-": 1.25 }[what], STEPS[what]];
+      if (zoom) this.zoom(zoom);
+      else if (step) this.move(...step);
+      else if (what === "0") this.fit();
+      return Boolean(zoom || step || what === "0");
     }
 
     key(event) {
-      const moves = {
-        "+": () => this.act("in"), "=": () => this.act("in"), "-": () => this.act("out"), 0: () => this.fit(),
-        ArrowLeft: () => this.move(-0.1, 0), ArrowRight: () => this.move(0.1, 0),
-        ArrowUp: () => this.move(0, -0.1), ArrowDown: () => this.move(0, 0.1),
-      };
-      if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in moves)) return;
-      moves[event.key]();
-      event.preventDefault();
+      if (event.ctrlKey || event.metaKey || event.altKey) return;
+      if (this.act(event.key)) event.preventDefault();
     }
 
     wheel(event) {
@@ -508,19 +478,18 @@
         this.view = [from[0] - x * scale, from[1] - y * scale, from[2], from[3]];
         this.show();
       };
+      const over = new AbortController();
       const stop = () => {
-        removeEventListener("pointermove", move);
-        removeEventListener("pointerup", stop);
-        removeEventListener("pointercancel", stop);
+        over.abort();
         this.canvas.classList.remove("dragged");
         // What ends a drag is no click on the link under it.
         const swallow = (event) => (event.preventDefault(), event.stopPropagation());
         if (moved) addEventListener("click", swallow, { capture: true, once: true });
         if (moved) setTimeout(() => removeEventListener("click", swallow, true), 0);
       };
-      addEventListener("pointermove", move);
-      addEventListener("pointerup", stop);
-      addEventListener("pointercancel", stop);
+      addEventListener("pointermove", move, over);
+      addEventListener("pointerup", stop, over);
+      addEventListener("pointercancel", stop, over);
     }
   }
 

@@ -15,13 +15,15 @@ _SVG = "{http://www.w3.org/2000/svg}"
 _LINKS = ("href", "{http://www.w3.org/1999/xlink}href")
 
 _ELEMENTS = frozenset(
-    "svg g a title desc text tspan path polygon polyline rect circle ellipse line defs".split()
+    {"svg", "g", "a", "title", "desc", "text", "tspan", "defs"}
+    | {"path", "polygon", "polyline", "rect", "circle", "ellipse", "line"}
 )
 _ATTRIBUTES = frozenset(
-    "id class viewBox transform d points x y x1 y1 x2 y2 cx cy r rx ry width height fill fill-opacity "
-    "fill-rule stroke stroke-width stroke-dasharray stroke-linecap stroke-linejoin stroke-opacity opacity "
-    "font-family font-size font-weight font-style text-anchor text-decoration textLength lengthAdjust "
-    "dominant-baseline dx dy".split()
+    {"id", "class", "viewBox", "transform", "d", "points", "x", "y", "width", "height", "dx", "dy"}
+    | {"x1", "y1", "x2", "y2", "cx", "cy", "r", "rx", "ry", "opacity", "fill", "fill-opacity", "fill-rule"}
+    | {"stroke", "stroke-width", "stroke-dasharray", "stroke-linecap", "stroke-linejoin", "stroke-opacity"}
+    | {"font-family", "font-size", "font-weight", "font-style", "text-anchor", "text-decoration"}
+    | {"textLength", "lengthAdjust", "dominant-baseline"}
 )
 _LINK = re.compile(r"#[\w.-]+", re.ASCII)
 _DEEPEST = 200  # levels of elements: clusters are drawn beside each other, so real drawings have about five

@@ -12,15 +12,16 @@ from typing import Any, NamedTuple
 from ckptaudit.diagram.ids import anchor
 from ckptaudit.fold import Fold, Node, bottom_up, differences, folds, ordered, tree
 from ckptaudit.layers import Guess
-from ckptaudit.model import Checkpoint, Path, Role, StateDict
+from ckptaudit.model import Checkpoint, Path, Role, StateDict, TensorMeta
 from ckptaudit.reports.inspect.layers import inferred
-from ckptaudit.reports.inspect.rows import Row, View, detail, rows
+from ckptaudit.reports.inspect.rows import View, detail, rows
 from ckptaudit.reports.inspect.selection import Selection, matcher
 from ckptaudit.summary import Group, members, parameters
 from ckptaudit.text import dotted, grouped, plural, safe, shape, some
 
 MODULE, TENSOR, FOLD, STATE_DICT = range(4)
 _TOP = -1  # the parent of rows that are in none
+_NAMELESS = "(no name)"
 _EXACT = 2**53  # integers below are exact in JavaScript
 
 _ROLES: Mapping[Role, str] = {
@@ -86,7 +87,6 @@ class _Facts:
 
     group: _Group
     view: View
-    rows: Mapping[Node, Row]
     nbytes: Mapping[Node, int]
     apart: set[Node]
 
@@ -158,12 +158,11 @@ class _Builder:
     def add(self, group: _Group, is_alone: bool) -> None:
         """The rows of one group, below a row of its own where there are others."""
         counts = self._counts if any(each.path in self._counts for each in group.top.tensors()) else {}
-        view = View(counts, {}, expand=("*",), order="file", told=group.told)
-        # Unfolded and in the order of the file, rows come as the nodes do.
-        told = dict(zip(_preorder(group.top), rows(group.top, view), strict=True))
-        facts = _Facts(group, view, told, _bytes(group.top), _apart(group.top, self._wanted))
+        view = View(counts, {}, told=group.told)
+        next(rows(group.top, view), None)  # before the first row, all modules are weighed and told of
+        facts = _Facts(group, view, _bytes(group.top), _apart(group.top, self._wanted))
         parent = _TOP if is_alone else self._head(facts)
-        stack = _below(facts, group.top, parent, "")
+        stack = _below(facts.folds(group.top), parent, "", is_top=True)
         while stack:
             item = stack.pop()
             if isinstance(item.thing, Fold):
@@ -191,16 +190,13 @@ class _Builder:
     def _fold(self, fold: Fold, item: _Item, facts: _Facts) -> list[_Item]:
         first, view = fold.members[0], facts.view
         is_sure = len({view.seems.get(node) for node in fold.members}) == 1
-        row = facts.rows[first]
         place = self._put(
-            _Line(
+            _line(first, facts)._replace(
                 parent=item.parent,
                 kind=FOLD,
                 name=safe(fold.label),
-                detail=row.detail if is_sure else "",
-                shape=row.shape,
-                dtype=row.dtype,
-                device=row.device,
+                detail=detail(first, view) if is_sure else "",
+                note="",
                 parameters=sum(view.weights[node] for node in fold.members) if view.counts else None,
                 nbytes=sum(facts.nbytes[node] for node in fold.members),
             )
@@ -209,20 +205,13 @@ class _Builder:
 
     def _node(self, node: Node, item: _Item, facts: _Facts) -> list[_Item]:
         path = f"{item.above}.{node.name}" if item.above else node.name
-        row, tensor, root = facts.rows[node], node.tensor, facts.group.root or ()
-        inner = [] if tensor else facts.folds(node)
-        line = _Line(
+        tensor, root = node.tensor, facts.group.root or ()
+        found = [] if tensor else facts.folds(node)
+        line = _line(node, facts)
+        line = line._replace(
             parent=item.parent,
-            kind=TENSOR if tensor else MODULE,
-            name=row.name,
-            badge=safe(inner[0].label) if _is_list(inner) else "",
-            detail=row.detail,
-            shape=row.shape,
-            dtype=row.dtype,
-            device=row.device,
-            parameters=row.parameters if facts.view.counts else None,
-            nbytes=facts.nbytes[node],
-            note=", ".join(filter(None, (row.note, item.note))),
+            badge=safe(found[0].label) if _is_list(found) else "",
+            note=", ".join(filter(None, (line.note, item.note))),
             anchor=anchor("tensor", tensor.path) if tensor else anchor("module", (*root, path)),
         )
         place = self._put(line)
@@ -232,7 +221,7 @@ class _Builder:
         if tensor is not None:
             self._places[tensor.path] = place
             return []
-        return _below(facts, node, place, path)
+        return _below(found, place, path, is_top=False)
 
     def _put(self, line: _Line) -> int:
         words = (line.badge, line.detail, line.shape, line.dtype, line.device, line.note)
@@ -243,11 +232,42 @@ class _Builder:
         return len(self._rows) - 1
 
 
-def _below(facts: _Facts, node: Node, parent: int, above: str) -> list[_Item]:
+def _line(node: Node, facts: _Facts) -> _Line:
+    """What is told of a node wherever it hangs."""
+    tensor, weight = node.tensor, facts.view.weights[node] if facts.view.counts else None
+    if tensor is None:
+        told = detail(node, facts.view)
+        own = weight if node.children else None
+        name = safe(node.name) or _NAMELESS
+        return _Line(_TOP, MODULE, name, "", told, parameters=own, nbytes=facts.nbytes[node])
+    counted = tensor.path in facts.view.counts and tensor.shape is not None
+    return _Line(
+        parent=_TOP,
+        kind=TENSOR,
+        name=safe(node.name) or _NAMELESS,
+        shape=shape(tensor.shape),
+        dtype=safe(tensor.dtype),
+        device=safe(node.device),
+        parameters=weight if counted else None,
+        nbytes=tensor.nbytes,
+        note=", ".join(_notes(tensor, facts.view.counts)),
+    )
+
+
+def _notes(tensor: TensorMeta, counts: Mapping[Path, int]) -> Iterator[str]:
+    if tensor.kind == "buffer":
+        yield "buffer"
+    elif counts and tensor.path not in counts:
+        yield "not counted"
+    if tensor.requires_grad is False and tensor.kind == "parameter":
+        yield "frozen"
+    yield from (safe(word) for word in (tensor.layout, tensor.subclass) if word and word != "strided")
+
+
+def _below(found: list[Fold], parent: int, above: str, is_top: bool) -> list[_Item]:
     """What is below a node, last first. A list of nothing but blocks is one row, with them right below it."""
-    found = facts.folds(node)
     items: list[_Item] = []
-    if node.parent is not None and _is_list(found):
+    if _is_list(found) and not is_top:
         items = [_Item(member, parent, above) for member in found[0].members]
     else:
         for fold in found:
