@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ckptaudit.verify.cases import Case, mapped
 from ckptaudit.verify.facts import Checks, Kind, Weight
-from ckptaudit.verify.held import weigh
+from ckptaudit.verify.held import tensors_of, weigh
 from ckptaudit.verify.leaves import Leaf
 from ckptaudit.verify.lib import library
 from ckptaudit.verify.numbers import NO_NOISE, relative
@@ -68,14 +68,18 @@ def check(runs: Runs, tensors: Tensors, weights: Mapping[str, Weight], measured:
         batch=batch,
         rows_mix=mix,
         rounding=_rounding_noise(runs, tensors) if steady and measured.floor else None,
-        changed=_changed(tensors, weights),
+        changed=_changed(tensors_of(runs.way.model), weights),
     )
 
 
 def _changed(tensors: Tensors, weights: Mapping[str, Weight]) -> tuple[str, ...]:
-    """Tensors of the model that are no longer what they were before it ran."""
+    """Tensors of the model that are no longer what they were before it ran: written to, or replaced."""
     now = weigh(tensors)
-    return tuple(name for name, weight in now.items() if weight.digest != weights[name].digest)
+    return tuple(
+        name
+        for name, weight in weights.items()
+        if (there := now.get(name)) is None or there.digest != weight.digest
+    )
 
 
 def _differing(runs: Runs, places: range, seeds: tuple[int, ...] | range) -> tuple[str, ...]:

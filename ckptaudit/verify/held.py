@@ -101,18 +101,29 @@ def ties_of(tensors: Mapping[str, tuple[Kind, Any]]) -> tuple[tuple[str, ...], .
 
 
 @contextmanager
-def buffers_kept(tensors: Mapping[str, tuple[Kind, Any]]) -> Iterator[None]:
-    """Put buffers back to what they were, where running the model changes them: running statistics, say."""
+def kept(modules: Mapping[str, Any], tensors: Mapping[str, tuple[Kind, Any]]) -> Iterator[None]:
+    """Put buffers and attributes back to what they were, where running the model changes them.
+
+    Running statistics are one such thing, what a module keeps for its next call another.
+    """
     torch = library()
     plain = {id(each): each for kind, each in tensors.values() if kind != "parameter" and _is_plain(each)}
-    kept = {place: each.detach().clone() for place, each in plain.items()}
+    values = {place: each.detach().clone() for place, each in plain.items()}
+    owners = [each for each in modules.values() if not isinstance(each, torch.jit.ScriptModule)]
+    attributes = [(dict(vars(each)), [dict(vars(each)[name]) for name in _REGISTRIES]) for each in owners]
     try:
         yield
     finally:
+        for module, (own, registries) in zip(owners, attributes, strict=True):
+            vars(module).clear()
+            vars(module).update(own)
+            for name, entries in zip(_REGISTRIES, registries, strict=True):
+                own[name].clear()
+                own[name].update(entries)
         with torch.no_grad():
             for place, each in plain.items():
-                if each.shape == kept[place].shape and not torch.equal(each, kept[place]):
-                    each.copy_(kept[place])
+                if each.shape == values[place].shape and not torch.equal(each, values[place]):
+                    each.copy_(values[place])
 
 
 def _is_plain(tensor: Any) -> bool:

@@ -10,7 +10,7 @@ from ckptaudit.verify.cases import Case, inputs_of
 from ckptaudit.verify.checks import Measured, Runs, check
 from ckptaudit.verify.described import describe
 from ckptaudit.verify.facts import Event, Kind, Load, Observation, Weight
-from ckptaudit.verify.held import buffers_kept, modules_of, tensors_of, ties_of, weigh
+from ckptaudit.verify.held import kept, modules_of, tensors_of, ties_of, weigh
 from ckptaudit.verify.leaves import Leaf
 from ckptaudit.verify.run import CannotRunError, device_of, evaluated, outputs, told, way_for
 from ckptaudit.verify.settings import environment, steady
@@ -58,7 +58,7 @@ def observe(
     with (
         steady(asked.threads) as settings,
         evaluated(model, modules, asked.as_is) as flags,
-        buffers_kept(tensors),
+        kept(modules, tensors),
     ):
         held = weigh(tensors) if weights is None or asked.dtype else weights
         found = Observation(

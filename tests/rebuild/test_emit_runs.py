@@ -133,3 +133,17 @@ def test_constructors_make_the_tensors_that_the_table_says(made: Any) -> None:
         if "nn.Parameter(" in case.source and name.partition(" ")[0] not in MODELS
     ]
     assert [name for name in again if not name.startswith("Parameter")] == []
+
+
+def test_a_buffer_that_is_one_with_a_parameter(tmp_path: Path) -> None:
+    one = torch.ones(8)
+    state = {
+        **{f"bn.{name}": torch.zeros(8) for name in ("bias", "running_mean")},
+        **{"bn.weight": one, "bn.running_var": one, "ln.weight": one, "ln.bias": torch.ones(8)},
+    }
+    torch.save(state, tmp_path / "a.pt")
+    text = source(plan(read(str(tmp_path / "a.pt"))))
+    made: dict[str, Any] = {}
+    exec(compile(text, "model.py", "exec"), made)
+    made["build"]().load_state_dict(state, strict=True)
+    assert "ln.weight and bn.weight share memory in the file" in text

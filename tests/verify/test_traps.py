@@ -26,6 +26,7 @@ class Net(nn.Module):
     def __init__(self, run: Callable[[Any, Tensor], Any], **modules: nn.Module) -> None:
         super().__init__()
         self.lin = nn.Linear(4, 4)
+        self.register_buffer("average", torch.ones(()))
         self.run = run
         for name, module in modules.items():
             setattr(self, name, module)
@@ -79,6 +80,16 @@ def changes_weight(net: Any, x: Tensor) -> Tensor:
     return net.lin(x)
 
 
+def replaces_buffer(net: Any, x: Tensor) -> Tensor:
+    net.average = net.average * 0.9 + x.mean()
+    return net.lin(x)
+
+
+def caches(net: Any, x: Tensor) -> Tensor:
+    net.last = x * 2
+    return net.lin(net.last)
+
+
 def raises(net: Any, x: Tensor) -> Tensor:
     raise RuntimeError("no forward\nfor you")
 
@@ -86,6 +97,7 @@ def raises(net: Any, x: Tensor) -> Tensor:
 ALONE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str]] = {
     "counts its calls": (counts, "nondeterministic", "two runs differ"),
     "changes its weights": (changes_weight, "nondeterministic", "two runs differ"),
+    "replaces a buffer": (replaces_buffer, "nondeterministic", "running the model changes it: average"),
     "looks at the clock": (lambda net, x: net.lin(x) + time.time() % 1, "nondeterministic", "differ"),
     "asks the system": (lambda net, x: net.lin(x) + os.urandom(1)[0], "nondeterministic", "two runs differ"),
     "drops out": (lambda net, x: functional.dropout(net.lin(x), 0.5), "stochastic", "seed"),
@@ -118,6 +130,7 @@ def test_never_equal_to_its_own_copy(name: str) -> None:
 
 STEADY: dict[str, Callable[[Any, Tensor], Any]] = {
     "writes into its input": lambda net, x: net.lin(x.mul_(2)),
+    "keeps something": caches,
     "works in place": lambda net, x: torch.relu_(net.lin(x)),
     "gives a subclass": lambda net, x: net.lin(x).as_subclass(AllEqual),
     "gives a view of its input": lambda net, x: (net.lin(x), x.T),
@@ -267,6 +280,9 @@ def test_train_mode_is_named_where_models_are_left_as_they_are() -> None:
 
 
 def test_nothing_stays_changed() -> None:
+    holds = Net(caches)
+    assert compare_models(holds, Net(caches), torch.randn(2, 4)).verdict == "different"
+    assert not hasattr(holds, "last")
     net = normed()
     flags = [module.training for module in net.modules()]
     state = torch.get_rng_state(), random.getstate(), torch.get_num_threads()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ckptaudit.model import TensorMeta
 from ckptaudit.rebuild.emit.code import Expression, Statement, call
 from ckptaudit.rebuild.emit.names import Names
 from ckptaudit.rebuild.emit.places import common_scope, reference, scope_of, step, tensor
@@ -66,7 +67,7 @@ class Shared:
             statements = self.late.setdefault(common, [])
             like = (row.shape, row.stride, row.dtype) == (rows[0].shape, rows[0].stride, rows[0].dtype)
             names = split(key)[-1], split(named)[-1]
-            if like and is_parameter(names[0], row) and is_parameter(names[1], rows[0]):
+            if like and _is_parameter(owner, names[0], row) and _is_parameter(first, names[1], rows[0]):
                 target = f"{tensor(reference(common, owner), names[0])} = "
                 statements.append(Statement(target, tensor(reference(common, first), names[1])))
             else:
@@ -75,6 +76,11 @@ class Shared:
                 statements.append(
                     Statement("", "", f"{told(local[0])} and {told(local[1])} share memory in the file")
                 )
+
+
+def _is_parameter(owner: Node, name: str, row: TensorMeta) -> bool:
+    """Whether what is made under this name is a parameter: a frozen batch norm has buffers alone."""
+    return is_parameter(name, row) and owner.part.layer != "FrozenBatchNorm2d"
 
 
 def _owner(root: Node, key: str) -> Node | None:

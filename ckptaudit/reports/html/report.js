@@ -7,12 +7,10 @@
   const MOST = 2000; // rows that "Open all" and printing open
   const KINDS = ["module", "tensor", "fold", "state-dict"]; // as tree.py numbers them
   // What a row holds, in this order; of some only the place in the list of words.
-  const FIELDS = ["parent", "kind", "name", "badge", "detail", "shape", "dtype", "device", "parameters", "bytes", "note",
-    "anchor"];
-  const WORDS = new Set(["badge", "detail", "shape", "dtype", "device", "note"]);
+  const FIELDS = "parent kind name badge detail shape dtype device note share size parameters bytes anchor".split(" ");
+  const WORDS = new Set(["badge", "detail", "shape", "dtype", "device", "note", "share", "size"]);
   const SEVERITIES = ["", "note", "warning", "error"];
   const STEPS = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
-  const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   const collator = new Intl.Collator("en", { numeric: true });
 
   const element = (tag, className, text) => {
@@ -26,22 +24,6 @@
   const grouped = (number) =>
     number === null ? "" : typeof number === "number" ? number.toLocaleString("en-US") : number;
 
-  const size = (bytes) => {
-    if (typeof bytes !== "number") return `${bytes} B`;
-    let unit = 0;
-    while ((unit ? Math.round(bytes * 10) / 10 : bytes) >= 1024 && unit < UNITS.length - 1) {
-      bytes /= 1024;
-      unit += 1;
-    }
-    return `${unit ? bytes.toFixed(1) : bytes} ${UNITS[unit]}`;
-  };
-
-  // What is neither nothing nor all is never called 0 or 100 %.
-  const percent = (share) => {
-    if (share === 1) return "100 %";
-    return share < 0.001 ? "< 0.1 %" : `${Math.min(share * 100, 99.9).toFixed(1)} %`;
-  };
-
   class Tree {
     constructor(host) {
       this.host = host;
@@ -52,7 +34,7 @@
       this.open = new Set();
       this.limits = new Map();
       this.sorted = new Map();
-      this.typed = "";
+      this.typed = ""; // of a name, a moment ago
       this.read(JSON.parse(host.querySelector("script").textContent));
       this.openWhile(this.depth ? MOST : FIRST, this.depth || Infinity, "");
       this.draw();
@@ -71,7 +53,7 @@
         node.parent = node.parent < 0 ? null : this.nodes[node.parent];
         (node.parent ? node.parent.children : this.roots).push(node);
       }
-      this.byAnchor = new Map(this.nodes.map((node) => [node.anchor, node]));
+      this.byAnchor = new Map(this.nodes.filter((node) => node.anchor).map((node) => [node.anchor, node]));
       this.devices = new Set(this.nodes.map((node) => node.device).filter(Boolean)).size;
       for (const group of data.ties) {
         for (const at of group) this.nodes[at].tied = group.filter((other) => other !== at);
@@ -84,15 +66,9 @@
     }
 
     path(node) {
-      const names = [];
-      for (; node; node = node.parent) if (node.kind !== "fold") names.push(node.name);
-      return names.reverse().join(".");
-    }
-
-    level(node) {
-      let level = 1;
-      while ((node = node.parent)) level += 1;
-      return level;
+      if (node.kind === "fold") return node.parent ? this.path(node.parent) : "";
+      const above = node.parent && this.path(node.parent);
+      return (node.whole ??= above ? `${above}.${node.name}` : node.name);
     }
 
     children(node) {
@@ -166,8 +142,8 @@
         element("span", "shape", node.shape),
         element("span", "dtype", node.dtype),
         element("span", "parameters right", node.parameters === 0 && node.tied.length ? "" : grouped(node.parameters)),
-        this.shareCell(node, level),
-        element("span", "size right", node.bytes ? size(node.bytes) : ""),
+        this.shareCell(node),
+        element("span", "size right", node.size),
       );
       return row;
     }
@@ -175,9 +151,12 @@
     nameCell(node, found) {
       const cell = element("span", "name");
       cell.append(element("span", "twist"));
-      const name = element("bdi", "label");
-      if (found === undefined) name.textContent = node.name;
-      else this.highlight(name, this.path(node), found);
+      const name = element("bdi", "label", found === undefined ? node.name : "");
+      if (found !== undefined) {
+        const [whole, at] = [this.path(node), this.path(node).toLowerCase().indexOf(found)];
+        const [start, end] = at < 0 ? [0, 0] : [at, at + found.length];
+        name.append(whole.slice(0, start), element("mark", "", whole.slice(start, end)), whole.slice(end));
+      }
       cell.append(name);
       if (node.badge) cell.append(element("bdi", "badge", node.badge));
       if (node.detail) {
@@ -210,29 +189,21 @@
       return link;
     }
 
-    highlight(into, text, found) {
-      const at = found ? text.toLowerCase().indexOf(found) : -1;
-      if (at < 0) into.textContent = text;
-      else into.append(text.slice(0, at), element("mark", "", text.slice(at, at + found.length)), text.slice(at + found.length));
-    }
-
-    shareCell(node, level) {
+    shareCell(node) {
       const cell = element("span", "share right");
-      const known = typeof node.parameters === "number" && typeof this.parameters === "number";
-      if (known && node.parameters && (node.kind !== "tensor" || level === 1)) {
-        const share = node.parameters / this.parameters;
-        const bar = element("span", "bar");
-        bar.style.setProperty("--share", share);
-        cell.append(bar, element("span", "", percent(share)));
-      }
+      if (!node.share) return cell;
+      const bar = element("span", "bar");
+      bar.style.setProperty("--share", node.parameters / this.parameters || 0);
+      cell.append(bar, element("span", "", node.share));
       return cell;
     }
 
     moreRow(node, level, rest) {
       const limit = this.limits.get(node) || CHUNK;
       const row = this.item(level, limit + 1, limit + rest);
+      const told = `${grouped(Math.min(rest, CHUNK))} more of ${grouped(rest)} that are not drawn`;
       row.classList.add("more");
-      row.append(element("span", "name", `${grouped(Math.min(rest, CHUNK))} more of ${grouped(rest)} that are not drawn`));
+      row.append(element("span", "name", told));
       row.more = () => {
         this.limits.set(node, limit + CHUNK);
         const drawn = document.createDocumentFragment();
@@ -306,40 +277,36 @@
     }
 
     listen() {
-      let waiting = 0;
-      const select = this.host.querySelector("select");
-      select.value = this.order;
-      select.addEventListener("change", () => {
-        this.order = select.value;
-        this.sorted.clear();
+      const on = (selector, type, act) => this.host.querySelector(selector).addEventListener(type, act);
+      const redrawn = (act) => (event) => {
+        act(event);
         this.find();
+      };
+      this.host.querySelector("select").value = this.order;
+      on("select", "change", redrawn((event) => {
+        this.order = event.target.value;
+        this.sorted.clear();
+      }));
+      on("[data-do=open]", "click", redrawn(() => this.openWhile(MOST, Infinity, "all")));
+      on("[data-do=close]", "click", redrawn(() => this.open.clear()));
+      on("input", "input", () => {
+        clearTimeout(this.waiting);
+        this.waiting = setTimeout(() => this.find(), 80);
       });
-      this.search.addEventListener("input", () => {
-        clearTimeout(waiting);
-        waiting = setTimeout(() => this.find(), 80);
-      });
-      this.search.addEventListener("keydown", (event) => {
-        if (event.key === "Escape") this.search.value = "";
-        else if (event.key !== "ArrowDown" && event.key !== "Enter") return;
+      on("input", "keydown", (event) => {
+        if (!["Escape", "Enter", "ArrowDown"].includes(event.key)) return;
         event.preventDefault();
+        if (event.key === "Escape") this.search.value = "";
         this.find();
         if (event.key !== "Escape") this.focus(this.rows.firstElementChild);
       });
-      this.host.querySelector("[data-do=open]").addEventListener("click", () => {
-        this.openWhile(MOST, Infinity, "all");
-        this.find();
-      });
-      this.host.querySelector("[data-do=close]").addEventListener("click", () => {
-        this.open.clear();
-        this.find();
-      });
-      this.rows.addEventListener("click", (event) => {
+      on("[role=tree]", "keydown", (event) => this.key(event));
+      on("[role=tree]", "click", (event) => {
         const row = event.target.closest(".row");
         if (!row || event.target.closest("a") || String(getSelection())) return;
         this.focus(row, { preventScroll: true });
         this.activate(row);
       });
-      this.rows.addEventListener("keydown", (event) => this.key(event));
     }
 
     key(event) {
@@ -372,10 +339,9 @@
     }
 
     openSiblings(row) {
-      const level = row.getAttribute("aria-level");
-      const above = this.rowAbove(row);
-      for (const other of this.rows.querySelectorAll(`[aria-level="${level}"][aria-expanded=false]`)) {
-        if (this.rowAbove(other) === above) this.toggle(other);
+      for (const other of [...this.rows.children]) {
+        const beside = other.node && other.node.parent === row.node?.parent;
+        if (beside && other.getAttribute("aria-expanded") === "false") this.toggle(other);
       }
     }
 
@@ -386,8 +352,8 @@
       this.typed += letter.toLowerCase();
       const all = [...this.rows.children];
       const start = all.indexOf(row) + (this.typed.length === 1 ? 1 : 0);
-      const begins = (other) => other.node && other.node.name.toLowerCase().startsWith(this.typed);
-      this.focus([...all.slice(start), ...all.slice(0, start)].find(begins));
+      const rows = [...all.slice(start), ...all.slice(0, start)];
+      this.focus(rows.find((other) => other.node?.name.toLowerCase().startsWith(this.typed)));
     }
 
     print(starts) {
@@ -406,11 +372,14 @@
       for (const button of figure.querySelectorAll("button")) {
         button.addEventListener("click", () => this.act(button.dataset.do));
       }
-      this.canvas.addEventListener("keydown", (event) => this.key(event));
+      this.canvas.addEventListener("keydown", (event) => {
+        if (!event.ctrlKey && !event.metaKey && !event.altKey && this.act(event.key)) event.preventDefault();
+      });
       // The wheel scrolls the page until the diagram has been clicked: nobody should be caught in it.
       this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
       this.canvas.addEventListener("pointerdown", (event) => this.drag(event));
-      addEventListener("resize", () => this.fit());
+      this.canvas.addEventListener("dragstart", (event) => event.preventDefault());
+      addEventListener("resize", () => this.canvas.clientWidth === this.room || this.fit());
       figure.classList.add("moves");
       this.fit();
     }
@@ -422,7 +391,7 @@
     // Whole, in the middle, and not larger than it was drawn (in points: 4 pixels for 3 of them).
     fit() {
       const [x, y, width, height] = this.whole;
-      const room = this.canvas.clientWidth;
+      const room = (this.room = this.canvas.clientWidth);
       const scale = Math.min(room / width, (innerHeight * 0.75) / height, 4 / 3);
       this.canvas.style.height = `${Math.max(160, Math.ceil(height * scale) + 16)}px`;
       const [wide, high] = [room / scale, this.canvas.clientHeight / scale];
@@ -452,9 +421,9 @@
       return Boolean(zoom || step || what === "0");
     }
 
-    key(event) {
-      if (event.ctrlKey || event.metaKey || event.altKey) return;
-      if (this.act(event.key)) event.preventDefault();
+    print(starts) {
+      if (starts) this.svg.setAttribute("viewBox", this.whole.join(" "));
+      else this.show();
     }
 
     wheel(event) {
@@ -521,18 +490,14 @@
     if (hash?.startsWith("#row-") && hash === location.hash) reveal(hash); // another one changes the hash
   });
   addEventListener("hashchange", () => reveal(location.hash));
-  addEventListener("beforeprint", () => {
-    hosts.forEach((host) => treeOf(host).print(true));
-    diagrams.forEach((diagram) => diagram.svg.setAttribute("viewBox", diagram.whole.join(" ")));
-    document.querySelectorAll("details").forEach((details) => {
-      details.wasOpen = details.open;
-      details.open = true;
-    });
-  });
-  addEventListener("afterprint", () => {
-    hosts.forEach((host) => treeOf(host).print(false));
-    diagrams.forEach((diagram) => diagram.show());
-    document.querySelectorAll("details").forEach((details) => (details.open = details.wasOpen));
-  });
+  let folded = [];
+  const print = (starts) => {
+    hosts.forEach((host) => treeOf(host).print(starts));
+    diagrams.forEach((diagram) => diagram.print(starts));
+    if (starts) folded = [...document.querySelectorAll("details:not([open])")];
+    folded.forEach((details) => (details.open = starts));
+  };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
   reveal(location.hash);
 })();

@@ -17,7 +17,7 @@ from ckptaudit.reports.inspect.layers import inferred
 from ckptaudit.reports.inspect.rows import View, detail, rows
 from ckptaudit.reports.inspect.selection import Selection, matcher
 from ckptaudit.summary import Group, members, parameters
-from ckptaudit.text import dotted, grouped, plural, safe, shape, some
+from ckptaudit.text import dotted, grouped, percent, plural, safe, shape, size, some
 
 MODULE, TENSOR, FOLD, STATE_DICT = range(4)
 _TOP = -1  # the parent of rows that are in none
@@ -137,6 +137,7 @@ class _Builder:
 
     def __init__(self, counts: Mapping[Path, int], expand: tuple[str, ...]) -> None:
         self._counts = counts
+        self._whole = sum(counts.values())
         self._wanted = matcher(expand) if expand else None
         self._rows: list[list[Any]] = []
         self._words: dict[str, int] = {"": 0}
@@ -150,7 +151,7 @@ class _Builder:
             "rows": self._rows,
             "words": list(self._words),
             "ties": [group for group in groups if len(group) > 1],
-            "parameters": _number(sum(self._counts.values())),
+            "parameters": _number(self._whole),
             "order": order,
         }
         return Tree(data, self._anchors)
@@ -224,11 +225,14 @@ class _Builder:
         return _below(found, place, path, is_top=False)
 
     def _put(self, line: _Line) -> int:
-        words = (line.badge, line.detail, line.shape, line.dtype, line.device, line.note)
-        *places, note = [self._words.setdefault(word, len(self._words)) for word in words]
+        is_part = line.kind != TENSOR or line.parent == _TOP
+        share = percent(line.parameters, self._whole) if line.parameters and is_part else ""
+        weight = size(line.nbytes) if line.nbytes else ""
+        words = (line.badge, line.detail, line.shape, line.dtype, line.device, line.note, share, weight)
+        places = [self._words.setdefault(word, len(self._words)) for word in words]
         amount = None if line.parameters is None else _number(line.parameters)
-        sizes = (amount, _number(line.nbytes))
-        self._rows.append([line.parent, line.kind, line.name, *places, *sizes, note, line.anchor])
+        numbers = (amount, _number(line.nbytes))
+        self._rows.append([line.parent, line.kind, line.name, *places, *numbers, line.anchor])
         return len(self._rows) - 1
 
 
