@@ -15,6 +15,7 @@ import click
 COMMANDS = {
     "inspect": "Show what is in a checkpoint, without running anything in it.",
     "check": "Audit checkpoints with rules; the exit code is the gate.",
+    "graph": "Draw a checkpoint as a picture, or write its graph for other programs.",
     "rebuild": "Rebuild the model of a checkpoint, load it, and say what is known of it.",
     "record": "Write down what a model answers, to verify other checkpoints and machines against.",
     "verify": "Compare the outputs of two models, or of one with its record.",

@@ -226,6 +226,9 @@ class Builder:
         storage = self._scene.checkpoint.storages.get(original.storage)
         return "" if storage is None else storage.device
 
+    def _is_there(self, node: Node) -> bool:
+        return node.tensor is not None and self._scene.standings.get(node.tensor.path) != "missing"
+
     def _category(self, nodes: Iterable[Node]) -> str:
         nodes = tuple(nodes)
         color = self._scene.options.color
@@ -239,7 +242,7 @@ class Builder:
         if color == "dtype":
             names = {tensor.dtype for node in nodes for tensor in node.tensors()}
         else:
-            names = {unmarked(each.device) for node in nodes for each in _below(node) if each.tensor}
+            names = {unmarked(each.device) for node in nodes for each in _below(node) if self._is_there(each)}
         return (names.pop() if len(names) == 1 else MIXED) if names else NONE
 
 

@@ -14,7 +14,7 @@ MIXED: Final = "mixed"
 NONE: Final = ""  # a module without tensors
 
 # Light enough for black text: a contrast of at least 10 to 1 against #1f2328.
-_FIXED = MappingProxyType({"cpu": "#dbe7f5", "meta": "#eceff2", "missing": "#ffffff", "float32": "#dbe7f5"})
+_FIXED = MappingProxyType({"cpu": "#dbe7f5", "meta": "#eceff2", "float32": "#dbe7f5"})
 _PALETTE = ("#d5efd6", "#fde5c4", "#eadcf6", "#cdeff0", "#fbdbe4", "#eef0bd", "#e6dccf", "#d3dcfb")
 _MIXED_FILL, _NO_FILL = "#f3f0e8", "#ffffff"
 _SHARES = ((0.25, "25 % of all bytes or more", "#b6cdf0"), (0.05, "5 to 25 %", "#d3e1f7"), (0.01, "1 to 5 %", "#e8f0fb"))

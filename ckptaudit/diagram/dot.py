@@ -1,19 +1,25 @@
-"""A picture as DOT text (https://graphviz.org/doc/info/lang.html): the same bytes for the same picture."""
+"""A picture as DOT text (https://graphviz.org/doc/info/lang.html): the same bytes for the same picture.
+
+Places are ours, and Graphviz only draws (`layout=nop2`, https://graphviz.org/docs/layouts/nop2/): `dot -Tsvg`
+does it like the other engines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from ckptaudit.diagram.colours import fills
-from ckptaudit.diagram.flow import WIDEST, Placed, Rows, arranged, framed, lined, ranked
-from ckptaudit.diagram.joins import joined
-from ckptaudit.diagram.labels import FAINT, INK, LINE, Label, box, frame
-from ckptaudit.diagram.parts import Box, Cluster, Head, Part, Picture
+from ckptaudit.diagram.labels import ALARM, FAINT, INK, LINE, Label
+from ckptaudit.diagram.flow import Place
+from ckptaudit.diagram.page import Page, page
+from ckptaudit.diagram.parts import Box, Edge, Head, Picture
 from ckptaudit.diagram.quote import attribute, shown
-from ckptaudit.diagram.title import legend, notes, title
+from ckptaudit.diagram.route import Way, spline
+from ckptaudit.text import plural
 
 _FRAMES = ("#f6f8fa", "#eef1f4")  # fills of frames in frames
-_NEST = 40.0  # points that a frame takes from the width of what is in it
+_TIE, _RENAME = "#7b2cbf", "#0a7d55"
+_TIP = 7.0  # points of an arrow
 
 
 def dot(picture: Picture) -> str:
@@ -25,83 +31,56 @@ class _Writer:
     """Writes one picture."""
 
     def __init__(self, picture: Picture) -> None:
-        self._picture = picture
-        self._fills: Mapping[str, str] = fills(picture.legend)
         self._link = picture.options.link
-        self._labels: dict[str, Label] = {}
-        self._frames: dict[str, Placed] = {}
-        self._tied = frozenset(
-            (edge.tail.part, edge.head.part) for edge in picture.edges if edge.kind == "tie"
-        )
+        self._page: Page = page(picture, fills(picture.legend))
 
     def lines(self) -> Iterator[str]:
         """Every line, without its end."""
-        rows = self._arranged(self._picture.children, WIDEST)
-        foot = self._foot()
+        laid = self._page
         yield "digraph checkpoint {"
-        yield from self._settings()
-        yield from self._rows(rows, 1)
-        for edge in self._picture.edges:
-            yield f"  {joined(edge, rows, self._frames, self._picture.options.rankdir)}"
-        for name, text in foot.items():
-            yield f'  "{name}" [id="{name}", tooltip=" ", label={text}]'
-        yield from _arrangement((*rows, tuple(Placed.single(name) for name in foot)))
-        yield "}"
-
-    def _settings(self) -> Iterator[str]:
-        facts = f"rankdir={self._picture.options.rankdir}, newrank=true, compound=true, forcelabels=true"
-        yield f'  graph [charset="UTF-8", {facts}, nodesep=0.25, ranksep=0.28, pad=0.2, labelloc=t, labeljust=l,'
-        yield f'    fontname="Helvetica", fontsize=12, fontcolor="{INK}", bgcolor="#ffffff",'
-        yield f"    label={title(self._picture)}]"
+        yield f'  graph [charset="UTF-8", layout=nop2, pad=0.1, bb="0,0,{laid.width:.0f},{laid.height:.0f}", bgcolor="#ffffff",'
+        yield f'    fontname="Helvetica", fontsize=12, fontcolor="{INK}", {self._middle(laid.title, "lp")},'
+        yield f"    label={laid.title_text}]"
         yield f'  node [shape=plain, fontname="Helvetica", fontsize=12, fontcolor="{INK}"]'
         yield f'  edge [fontname="Helvetica", fontsize=10, color="{LINE}"]'
+        for place in laid.top.inside():
+            yield from self._part(place, 1)
+        for name, (place, text) in laid.foot.items():
+            yield f'  "{name}" [id="{name}", tooltip=" ", {self._middle(place, "pos")}, label={text}]'
+        for edge, way in laid.ways:
+            yield f"  {self._edge(edge, way)}"
+        yield "}"
 
-    def _foot(self) -> dict[str, str]:
-        """What stands below the picture."""
-        tables = {"legend": legend(self._picture), "notes": notes(self._picture)}
-        return {name: table for name, table in tables.items() if table}
+    def _middle(self, place: Place, name: str) -> str:
+        x, y = place.x + place.width / 2, self._page.height - place.y - place.height / 2
+        return f'{name}="{x:.1f},{y:.1f}"'
 
-    def _arranged(self, parts: Iterable[Part], widest: float) -> Rows:
-        return arranged([self._place(part, widest) for part in parts], widest, self._tied)
-
-    def _place(self, part: Part, widest: float) -> Placed:
-        """A part with its size, and the parts in it arranged."""
-        name = part.head.anchor
-        if isinstance(part, Box):
-            label = self._labels[name] = box(part, self._fills, self._link)
-            return Placed.single(name, part, label.width, label.height)
-        label = self._labels[name] = frame(part.head)
-        rows = self._arranged(part.children, widest - _NEST)
-        placed = self._frames[name] = framed(part, label.width, label.height, rows)
-        return placed
-
-    def _rows(self, rows: Rows, depth: int) -> Iterator[str]:
-        for row in rows:
-            is_mixed = len({bool(placed.rows) for placed in row}) > 1
-            for placed in row:
-                if isinstance(placed.part, Cluster):
-                    yield from self._cluster(placed.part, placed.rows, depth)
-                elif placed.part is not None:
-                    yield from self._box(placed.part, depth, is_mixed=is_mixed)
-
-    def _box(self, part: Box, depth: int, *, is_mixed: bool) -> Iterator[str]:
-        head = part.head
-        line = f'"{head.anchor}" [{self._facts(head)}, label={self._labels[head.anchor].text}]'
-        if is_mixed:
-            # In a row, Graphviz puts clusters before nodes; among clusters it keeps their order.
-            line = f'subgraph "cluster_{head.anchor}-" {{ graph [id="{head.anchor}-", label="", style=invis, margin=0, tooltip=" "] {line} }}'
-        yield f"{'  ' * depth}{line}"
-
-    def _cluster(self, part: Cluster, rows: Rows, depth: int) -> Iterator[str]:
+    def _part(self, place: Place, depth: int) -> Iterator[str]:
         indent = "  " * depth
+        part = place.part
+        assert part is not None
         head = part.head
+        label = self._page.labels[head.anchor]
+        if isinstance(part, Box):
+            yield f'{indent}"{head.anchor}" [{self._facts(head)}, {self._middle(place, "pos")},'
+            yield f"{indent}  label={label.text}]"
+            return
         style = "rounded,filled" + (",dashed" if head.standing == "missing" else "")
-        looks = f'style="{style}", fillcolor="{_FRAMES[depth % 2]}", color="{LINE}", margin=10'
+        colour = ALARM if head.severity and head.severity >= 3 else LINE
         yield f'{indent}subgraph "cluster_{head.anchor}" {{'
-        yield f"{indent}  graph [{self._facts(head)}, {looks}, penwidth={2 if head.times > 1 else 1},"
-        yield f"{indent}    label={self._labels[head.anchor].text}]"
-        yield from self._rows(rows, depth + 1)
+        yield f'{indent}  graph [{self._facts(head)}, bb="{self._corners(place)}", {self._label_at(place, label)},'
+        yield f'{indent}    style="{style}", fillcolor="{_FRAMES[depth % 2]}", color="{colour}", penwidth={2 if head.times > 1 else 1},'
+        yield f"{indent}    label={label.text}]"
+        for inner in place.inside():
+            yield from self._part(inner, depth + 1)
         yield f"{indent}}}"
+
+    def _corners(self, place: Place) -> str:
+        height = self._page.height
+        return f"{place.x:.1f},{height - place.y - place.height:.1f},{place.x + place.width:.1f},{height - place.y:.1f}"
+
+    def _label_at(self, place: Place, label: Label) -> str:
+        return self._middle(Place(None, label.width, label.height, x=place.x + 6, y=place.y + 4), "lp")
 
     def _facts(self, head: Head) -> str:
         """The id of a part, what a pointer over it shows, and where a click leads."""
@@ -109,15 +88,46 @@ class _Writer:
         facts = f'id="{head.anchor}", tooltip={attribute(chr(10).join(filter(None, lines)) or " ")}'
         return f"{facts}, URL={attribute(self._link + head.anchor)}" if self._link else facts
 
+    def _edge(self, edge: Edge, way: Way) -> str:
+        tail, head = (
+            f'"{end.part}":"{end.row}"' if end.row else f'"{self._page.boxes[end.part]}"'
+            for end in (edge.tail, edge.head)
+        )
+        return f"{tail} -> {head} [{_looks(edge)}, {self._drawn(edge, way)}]"
 
-def _arrangement(rows: Rows) -> Iterator[str]:
-    """An invisible spine of ranks with the boxes of each, and the left end of each row below the last one's."""
-    ranks = ranked(rows)
-    yield "  // where things stand, and nothing else"
-    yield '  { node [shape=point, width=0, height=0, style=invis, label=""]; edge [style=invis, weight=100]'
-    yield f"    {' -> '.join(f'r{number}' for number in range(len(ranks)))} }}"
-    for number, boxes in enumerate(ranks):
-        names = "; ".join(f'"{name}"' for name in boxes)
-        yield f"  {{ rank=same; r{number}; {names} }}"
-    for above, below in lined(rows):
-        yield f'  "{above}" -> "{below}" [style=invis, weight=10]'
+    def _drawn(self, edge: Edge, way: Way) -> str:
+        """The curve in Graphviz's words: arrow tips first, then control points."""
+        points = list(way.points)
+        tips = []
+        if edge.kind == "tie":
+            tips.append(("s", points[0]))
+            points[0] = _short(points[0], points[1])
+        tips.append(("e", points[-1]))
+        points[-1] = _short(points[-1], points[-2])
+        text = [f"{name},{self._at(point)}" for name, point in tips]
+        curve = " ".join([*text, *map(self._at, spline(points))])
+        label = "" if edge.kind == "order" else f', lp="{self._at(way.label)}"'
+        return f'pos="{curve}"{label}'
+
+    def _at(self, point: tuple[float, float]) -> str:
+        return f"{point[0]:.1f},{self._page.height - point[1]:.1f}"
+
+
+def _short(tip: tuple[float, float], following: tuple[float, float]) -> tuple[float, float]:
+    """Where the line ends behind an arrow."""
+    across, down = following[0] - tip[0], following[1] - tip[1]
+    length = max(abs(across), abs(down)) or 1.0
+    return tip[0] + across / length * _TIP, tip[1] + down / length * _TIP
+
+
+def _looks(edge: Edge) -> str:
+    if edge.kind == "order":
+        return 'constraint=false, arrowsize=0.7, tooltip="runs before"'
+    if edge.kind == "tie":
+        label = f"tied: {plural(edge.storages, 'storage')}, {plural(edge.keys, 'key')}"
+        line = f'dir=both, penwidth=2.5, arrowsize=0.7, color="{_TIE}", fontcolor="{_TIE}"'
+    else:
+        many = f", {plural(edge.keys, 'key')}" if edge.keys > 1 else ""
+        label = f"renamed? ({edge.sure}{many})"
+        line = f'style=dashed, penwidth=1.5, arrowsize=0.7, color="{_RENAME}", fontcolor="{_RENAME}"'
+    return f'constraint=false, {line}, label="{label}", tooltip="{label}"'

@@ -1,144 +1,162 @@
-"""Where parts go: in rows, like words in a text.
+"""Where parts go: on shelves, in their order, like words in a text.
 
-Graphviz ranks nodes by their edges, and a checkpoint has hardly any: left alone, it puts a hundred boxes
-side by side. Rows are chosen here from estimated sizes, and kept by invisible edges.
+Graphviz places nodes by their edges, and a checkpoint has hardly any: left alone, it puts a hundred boxes side
+by side. Here every part gets its place from its estimated size, and between shelves and columns stay gaps that
+edges run through (see `route`). Points, as Graphviz counts them, but y going down.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from math import sqrt
 
-from ckptaudit.diagram.parts import Part
+from ckptaudit.diagram.parts import Part, Rankdir
 
-WIDEST = 1080.0  # points, of a whole picture: 1,440 CSS pixels
-_ASPECT = 1.7  # width to height of what looks right on a screen
-_IN_LINE = 20  # against 1: weights of edges
-_GAP, _MARGIN = 22.0, 16.0  # between parts, and on either side of a frame
-
-
-Tied = frozenset[tuple[str, str]]
+WIDEST = 1080.0  # of a whole picture: 1,440 CSS pixels
+GAP = 24.0  # between columns and shelves
+_ASPECT = 1.6  # width to height of what looks right on a screen
+_PAD = 12.0  # inside of a frame
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """A part with its estimated size in points. `tops` are the boxes in its first rank, `bottom` one in its last.
+@dataclass(slots=True, eq=False)
+class Shelf:
+    """Columns side by side, each of parts one below the other; `y` is its upper edge.
 
-    `left` is the box at the left of its last row. `ranks` is how many ranks it takes, and `rows` are the parts
-    in it as they are arranged.
+    `attic` is how much is kept free above it for edges, beside the gap that is always there.
+    """
+
+    columns: list[list[Place]]
+    y: float = 0.0
+    attic: float = 0.0
+
+    @property
+    def height(self) -> float:
+        """That of its tallest column."""
+        return max(_tall(column) for column in self.columns)
+
+    @property
+    def width(self) -> float:
+        """That of all columns and the gaps between them."""
+        return sum(_wide(column) + GAP for column in self.columns) - GAP
+
+
+@dataclass(slots=True, eq=False)
+class Place:
+    """A part on the page: `x` and `y` are of its upper left corner, `head` is the height of its label.
+
+    `lane` is how much is kept free for edges at the left of what is in it.
     """
 
     part: Part | None
     width: float
     height: float
-    tops: tuple[str, ...]
-    bottom: str
-    left: str
-    ranks: int = 1
-    rows: tuple[tuple[Placed, ...], ...] = ()
+    head: float = 0.0
+    shelves: list[Shelf] = field(default_factory=list)
+    lane: float = 0.0
+    above: Place | None = None
+    shelf: int = 0
+    column: int = 0
+    x: float = 0.0
+    y: float = 0.0
 
-    @classmethod
-    def single(cls, name: str, part: Part | None = None, width: float = 0.0, height: float = 0.0) -> Placed:
-        """One box."""
-        return cls(part, width, height, (name,), name, name)
+    def inside(self) -> Iterator[Place]:
+        """The parts right in this one."""
+        for shelf in self.shelves:
+            for column in shelf.columns:
+                yield from column
 
 
-def arranged(parts: Sequence[Placed], widest: float, tied: Tied = frozenset()) -> Rows:
-    """`parts` in rows, in their order, none much wider than `widest` and the whole about as wide as a screen.
+def _tall(column: Sequence[Place]) -> float:
+    return sum(place.height + GAP / 2 for place in column) - GAP / 2
 
-    What is `tied` does not stand side by side: edges from row to row have room, with their labels, at the left.
-    """
-    area = sum((part.width + _GAP) * (part.height + _GAP) for part in parts)
-    wanted = min(widest, max(sqrt(area * _ASPECT), max((part.width for part in parts), default=0.0)))
-    rows: list[list[Placed]] = []
-    used = 0.0
+
+def _wide(column: Sequence[Place]) -> float:
+    return max(place.width for place in column)
+
+
+def framed(place: Place, inside: Sequence[Place], widest: float, rankdir: Rankdir) -> Place:
+    """Arrange parts in a frame, and give it their size; widened later where edges need a lane."""
+    place.shelves = _columns(inside, widest) if rankdir == "LR" else _shelves(inside, widest)
+    for number, shelf in enumerate(place.shelves):
+        for at, column in enumerate(shelf.columns):
+            for each in column:
+                each.above, each.shelf, each.column = place, number, at
+    return place
+
+
+def fit(place: Place) -> None:
+    """Give a frame the size of what is in it."""
+    if place.shelves:
+        inner = max(shelf.width for shelf in place.shelves) + place.lane
+        place.width = max(place.width, inner + 2 * _PAD)
+        place.height = place.head + _PAD + _high(place.shelves)
+
+
+def _high(shelves: Sequence[Shelf]) -> float:
+    return sum(shelf.attic + shelf.height + GAP for shelf in shelves) - GAP / 2
+
+
+def _shelves(parts: Sequence[Place], widest: float) -> list[Shelf]:
+    """As wide as a screen is, from the top to the bottom."""
+    area = sum((part.width + GAP) * (part.height + GAP) for part in parts)
+    wanted = min(widest, max(sqrt(area * _ASPECT), max(part.width for part in parts)))
+    shelves: list[Shelf] = []
     for part in parts:
-        if not rows or used + _GAP + part.width > wanted or _joins(rows[-1], part, tied):
-            rows.append([])
-            used = -_GAP
-        rows[-1].append(part)
-        used += _GAP + part.width
-    return tuple(map(tuple, rows))
+        shelf = shelves[-1] if shelves else None
+        if shelf is not None and _stacks(shelf, part):
+            shelf.columns[-1].append(part)
+        elif shelf is not None and shelf.width + GAP + part.width <= wanted:
+            shelf.columns.append([part])
+        else:
+            shelves.append(Shelf([[part]]))
+    return shelves
 
 
-def _joins(row: list[Placed], part: Placed, tied: Tied) -> bool:
-    if not tied:
+def _stacks(shelf: Shelf, part: Place) -> bool:
+    """Whether a part fits below the last one, beside something tall."""
+    column = shelf.columns[-1]
+    if len(shelf.columns) == 1 or part.width > _wide(column) * 1.3:
         return False
-    here = set(_boxes(part))
-    return any((one in here) != (other in here) and (one in row_boxes or other in row_boxes)
-               for row_boxes in [{box for each in row for box in _boxes(each)}] for one, other in tied
-               if one in here or other in here)
+    return _tall(column) + GAP / 2 + part.height <= shelf.height
 
 
-def framed(part: Part, label_width: float, label_height: float, rows: tuple[tuple[Placed, ...], ...]) -> Placed:
-    """A frame around rows of parts."""
-    inner = max(sum(each.width + _GAP for each in row) - _GAP for row in rows)
-    height = sum(max(each.height for each in row) + _GAP for row in rows) + label_height
-    deepest = [max(row, key=lambda each: each.ranks) for row in rows]
-    return Placed(
-        part,
-        max(inner, label_width) + 2 * _MARGIN,
-        height + _MARGIN,
-        tuple(top for each in rows[0] for top in each.tops),
-        deepest[-1].bottom,
-        rows[-1][0].left,
-        sum(each.ranks for each in deepest),
-        rows,
-    )
+def _columns(parts: Sequence[Place], widest: float) -> list[Shelf]:
+    """One shelf whose columns are filled from the top to the bottom."""
+    area = sum((part.width + GAP) * (part.height + GAP) for part in parts)
+    wanted = max(sqrt(area / _ASPECT), area / widest, max(part.height for part in parts))
+    shelf = Shelf([[parts[0]]])
+    for part in parts[1:]:
+        if _tall([*shelf.columns[-1], part]) <= wanted:
+            shelf.columns[-1].append(part)
+        else:
+            shelf.columns.append([part])
+    return [shelf]
 
 
-Rows = tuple[tuple[Placed, ...], ...]
-
-
-def ranked(rows: Sequence[Sequence[Placed]], start: int = 0) -> list[list[str]]:
-    """The boxes of each rank from the left to the right: each row below the last, whatever is in that."""
-    found: list[list[str]] = []
-    for row in rows:
-        deepest = max(each.ranks for each in row)
-        ranks: list[list[str]] = [[] for _ in range(deepest)]
-        for each in row:
-            inner = ranked(each.rows) if each.rows else [[each.bottom]]
-            for rank, boxes in zip(ranks, inner, strict=False):
-                rank += boxes
-        found += ranks
-    return found
-
-
-def lined(rows: Rows) -> list[tuple[str, str]]:
-    """Pairs of boxes that are near each other: side by side, or in one column of rows that follow each other."""
-    found = [
-        (over.left, under.tops[0])
-        for above, below in zip(rows, rows[1:], strict=False)
-        for over, under in zip(above, below, strict=False)
-    ]
-    for row in rows:
-        found += [(one.tops[-1], other.tops[0]) for one, other in zip(row, row[1:], strict=False)]
-        for each in row:
-            found += lined(each.rows)
-    return found
-
-
-def beside(rows: Rows, tail: str, head: str) -> tuple[int, int]:
-    """How two boxes stand to each other where their ways part: rows down, and columns to the right."""
-    place = {
-        box: (number, column, each)
-        for number, row in enumerate(rows)
-        for column, each in enumerate(row)
-        for box in _boxes(each)
-        if box in (tail, head)
-    }
-    (row, column, part), (other_row, other_column, other) = place[tail], place[head]
-    if part is other and part.rows:
-        return beside(part.rows, tail, head)
-    return other_row - row, other_column - column
-
-
-def _boxes(placed: Placed) -> list[str]:
-    found, stack = [], [placed]
+def settle(place: Place, x: float, y: float) -> None:
+    """Give a frame and all that is in it their places on the page."""
+    stack = [(place, x, y)]
     while stack:
-        each = stack.pop()
-        stack += [inner for row in each.rows for inner in row]
-        if not each.rows:
-            found.append(each.bottom)
-    return found
+        here, here.x, here.y = stack.pop()
+        top = here.y + here.head + GAP / 2
+        for shelf in here.shelves:
+            top += shelf.attic
+            shelf.y = top
+            left = here.x + _PAD + here.lane
+            for column in shelf.columns:
+                down = top
+                for each in column:
+                    stack.append((each, left, down))
+                    down += each.height + GAP / 2
+                left += _wide(column) + GAP
+            top += shelf.height + GAP
+
+
+def walk(place: Place) -> Iterable[Place]:
+    """A place and all below it."""
+    stack = [place]
+    while stack:
+        here = stack.pop()
+        yield here
+        stack += here.inside()

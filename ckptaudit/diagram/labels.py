@@ -1,78 +1,110 @@
-"""What is written into boxes and frames: HTML-like labels, and about how large they come out."""
+"""What is written into boxes and frames: HTML-like labels of a size that is known beforehand."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from unicodedata import east_asian_width
 
 from ckptaudit.diagram.colours import SEVERE
 from ckptaudit.diagram.parts import Box, Head, Row
 from ckptaudit.diagram.quote import html, shown
-from ckptaudit.diagram.standing import unmarked
-from ckptaudit.fold import Difference
-from ckptaudit.text import grouped, listing, plural, shape, short, size
+from ckptaudit.diagram.words import below, layer_words
+from ckptaudit.text import shape
 
 INK, FAINT, LINE = "#1f2328", "#57606a", "#8c959f"
-_ALARM = "#b3261e"
-_NAME, _WORDS = 44, 60  # characters of one name, and of one line of words
+ALARM = "#b3261e"
+NAME, WORDS = 44, 64  # characters of one name, and of one line of words
 _MONO = "Courier"
-# Points a character takes, about: in bold and plain Helvetica, and in Courier, with what pads a cell.
-_BOLD, _PLAIN, _FIXED, _PAD = 7.0, 5.6, 6.0, 12.0
-_TALL, _ROW = 19.0, 18.0  # of one line of a header, of one row
+TALL, ROW = 21.0, 18.0  # points: the line with a name, and any other
+_PAD, _LEAST = 8.0, 44.0  # around the text of a cell; of a whole table
+# Widths in ems: about Helvetica's (https://adobe-type-tools.github.io/font-tech-notes/pdfs/5004.AFM_Spec.pdf
+# tells how they are given), and a little more, for where another font stands in for it.
+_NARROW, _BROAD = frozenset(" !'(),-./:;I[\\]`fijlrt|·"), frozenset("%@MWmw×→")
+
+Columns = tuple[int, int, int]
 
 
-class Label(NamedTuple):
-    """An HTML-like label with its size in points, estimated: fonts differ between machines."""
+def width(text: str, points: float, *, is_fixed: bool = False) -> float:
+    """How wide a line of text is in Helvetica or Courier, rather too wide than too narrow."""
+    return points * sum(map(_em_fixed if is_fixed else _em, text))
+
+
+def _em(char: str) -> float:
+    if char in _NARROW:
+        return 0.35
+    if char in _BROAD:
+        return 1.0
+    if east_asian_width(char) in "WF":
+        return 1.1
+    return 0.75 if char.isupper() else 0.62
+
+
+def _em_fixed(char: str) -> float:
+    return 1.25 if east_asian_width(char) in "WF" else 0.61
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """An HTML-like label and its size in points; `rows` are the middles of rows from its top, by anchor."""
 
     text: str
     width: float
     height: float
-
-
-class _Line(NamedTuple):
-    text: str
-    width: float
+    rows: Mapping[str, float]
 
 
 def box(part: Box, fills: Mapping[str, str], link: str) -> Label:
     """The table of one drawn node: a coloured header, and a row for each tensor."""
     head = part.head
-    lines = _lines(head, part)
     fill = fills[part.category]
     header = SEVERE[head.severity] if head.severity else fill
-    cells = [_header(line, header) for line in lines]
-    widths = [0.0, 0.0, 0.0]
+    told = below(head, part)
+    columns = _columns(head, part, told)
+    is_alone = not part.rows
+    cells = [_name(head, header, columns, is_alone=is_alone)] if head.name else []
+    cells += [_line(text, header, columns, is_alone=is_alone and not head.name) for text in told]
+    used = TALL * bool(head.name) + ROW * len(told)
+    plain = header if header == fill and cells else ""
+    middles = {}
     for row in part.rows:
-        texts = _texts(row)
-        widths = [max(width, len(text) * _FIXED + _PAD) for width, text in zip(widths, texts, strict=True)]
-        cells.append(_row(row, texts, _row_fill(row, fills, fill if header == fill and lines else ""), link))
+        cells.append(_row(row, fills[row.category], plain, link, columns))
+        middles[row.anchor] = used + ROW / 2
+        used += ROW
     if part.hidden and not part.closed:
-        more = _small(f"and {plural(part.hidden, 'tensor')} more")
-        cells.append(f'<TR><TD COLSPAN="3" ALIGN="LEFT">{more}</TD></TR>')
-    colour = _ALARM if head.severity == max(SEVERE) else LINE
+        cells.append(_line(_more(part), "", columns))
+        used += ROW
+    colour = ALARM if head.severity == max(SEVERE) else LINE
     table = f'<TABLE BORDER="1" COLOR="{colour}"{_style(part)} CELLBORDER="0" CELLSPACING="0" CELLPADDING="3"'
-    width = max([sum(widths), *(line.width + _PAD for line in lines)])
-    height = _TALL * len(lines) + _ROW * (len(cells) - len(lines)) + 4
-    return Label(f'<{table} BGCOLOR="#ffffff">{"".join(cells)}</TABLE>>', width, height)
+    text = f'<{table} BGCOLOR="#ffffff">{"".join(cells)}</TABLE>>'
+    return Label(text, sum(columns) + 2, used + 2, middles)
 
 
 def frame(head: Head) -> Label:
     """The label of a frame around an open module."""
-    lines = _lines(head, None)
     fill = SEVERE[head.severity] if head.severity else ""
-    cells = "".join(_header(line, fill) for line in lines)
-    table = f'<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="2">{cells}</TABLE>'
-    return Label(f"<{table}>", max((line.width for line in lines), default=0.0), _TALL * len(lines))
+    told = below(head, None)
+    columns = _columns(head, None, told)
+    cells = [_name(head, fill, columns, is_alone=True), *(_line(text, fill, columns) for text in told)]
+    table = '<TABLE BORDER="0" CELLBORDER="0" CELLSPACING="0" CELLPADDING="3">'
+    return Label(f"<{table}{''.join(cells)}</TABLE>>", sum(columns), TALL + ROW * len(told), {})
 
 
-def _lines(head: Head, part: Box | None) -> list[_Line]:
-    return [*_title(head), *_below(head, part)]
+def _columns(head: Head, part: Box | None, told: Sequence[str]) -> Columns:
+    """The widths of the three columns: names, shapes, and dtypes with what else there is."""
+    rows = [tuple(width(text, 10, is_fixed=True) + _PAD for text in _texts(row)) for row in part.rows] if part else []
+    first, second, third = (max((cells[place] for cells in rows), default=0.0) for place in range(3))
+    if head.name:
+        words = layer_words(head)
+        first = max(first, width(shown(head.name, NAME), 12) * 1.06 + _PAD)
+        second = max(second, width(words, 11) + _PAD - third if words else 0.0)
+    lines = [*told, _more(part)] if part else told
+    widest = max([_LEAST, *(width(text, 10) + _PAD for text in lines)])
+    return round(first), round(second), round(max(third, widest - first - second))
 
 
-def _header(line: _Line, fill: str) -> str:
-    colour = f' BGCOLOR="{fill}"' if fill else ""
-    return f'<TR><TD COLSPAN="3" ALIGN="LEFT"{colour}>{line.text}</TD></TR>'
+def _more(part: Box) -> str:
+    return f"and {part.hidden:,} more" if part.hidden and not part.closed else ""
 
 
 def _style(part: Box) -> str:
@@ -81,103 +113,58 @@ def _style(part: Box) -> str:
     return ' STYLE="DOTTED"' if any(row.shape is None for row in part.rows) else ""
 
 
-def _title(head: Head) -> list[_Line]:
-    """The name of a module, and the layer that it is."""
-    if not head.name:
-        return []
-    name = shown(head.name, _NAME)
-    words = shown(head.layer, _WORDS)
-    text = f'<FONT COLOR="{INK}"><B>{html(name)}</B></FONT>'
-    width = len(name) * _BOLD
-    if words:
-        sure = f'&#160;<I><FONT COLOR="{FAINT}">{html(head.confidence)}</FONT></I>' if head.confidence else ""
-        text += f'&#160;&#160;<FONT COLOR="{INK}">{html(words)}</FONT>{sure}'
-        width += (len(words) + len(head.confidence) + 3) * _PLAIN
-    return [_Line(text, width)]
+def _name(head: Head, fill: str, columns: Columns, *, is_alone: bool) -> str:
+    """The name of a module, and the layer that it is; `is_alone` where no row below says how wide that is.
+
+    What cells across columns ask for, Graphviz adds to the last of them.
+    """
+    name = html(shown(head.name, NAME))
+    words = layer_words(head)
+    told = f'<FONT POINT-SIZE="11">{html(words)}</FONT>' if words else " "
+    wide = f' WIDTH="{columns[1] + columns[2]}"' if is_alone else ""
+    return (
+        f'<TR><TD ALIGN="LEFT" WIDTH="{columns[0]}"{_filled(fill)}><B>{name}</B></TD>'
+        f'<TD COLSPAN="2" ALIGN="LEFT"{wide}{_filled(fill)}>{told}</TD></TR>'
+    )
 
 
-def _below(head: Head, part: Box | None) -> list[_Line]:
-    """What is said below the name: how large it is, what is odd about it, and what of it is not drawn."""
-    told = [_amount(head, part)] if head.name or part is not None and part.closed else []
-    if head.standing:
-        told.append(head.standing if head.standing != "mismatched" else "of another shape than expected")
-    told += [f"differs: {line}" for line in _changes(head.difference)]
-    told.append(head.note)
-    return [_Line(_small(line), len(line) * (_PLAIN - 0.6)) for line in (shown(line, _WORDS) for line in told) if line]
+def _line(text: str, fill: str, columns: Columns, *, is_alone: bool = False) -> str:
+    wide = f' WIDTH="{sum(columns)}"' if is_alone else ""
+    return f'<TR><TD COLSPAN="3" ALIGN="LEFT"{wide}{_filled(fill)}>{small(text)}</TD></TR>'
 
 
-def _amount(head: Head, part: Box | None) -> str:
-    """`5,376 params · 21.0 KiB`, and for folded blocks that this is all of them."""
-    facts = []
-    if head.parameters:
-        facts.append(f"{brief(head.parameters)} params")
-    if head.nbytes:
-        facts.append(size(head.nbytes))
-    if part is not None and part.closed and head.tensors:
-        facts.append(plural(head.tensors, "tensor"))
-    if not facts:
-        return "no tensors" if not head.tensors and part is not None and not part.rows else ""
-    return " · ".join(facts) + (" in all" if head.times > 1 else "")
-
-
-def brief(number: int) -> str:
-    """7,946 in full; from a million on in short, 124.4 M."""
-    return short(number) if number >= 1_000_000 else grouped(number)
-
-
-def _small(text: str) -> str:
+def small(text: str) -> str:
+    """Words in small grey letters."""
     return f'<FONT POINT-SIZE="10" COLOR="{FAINT}">{html(text)}</FONT>'
 
 
 def _texts(row: Row) -> tuple[str, str, str]:
     """Name, shape, and dtype with what else is to be said."""
     standing = "" if row.standing == "mismatched" else row.standing
-    words = (shown(row.dtype, _NAME), shown(row.note, _WORDS), standing)
-    dims = "?" if row.shape is None else shown(shape(row.shape), _NAME)
-    return shown(row.name, _NAME) or "(no name)", dims, ", ".join(filter(None, words))
+    words = (shown(row.dtype, NAME), shown(row.note, WORDS), standing)
+    dims = "?" if row.shape is None else shown(shape(row.shape), NAME)
+    return shown(row.name, NAME) or "(no name)", dims, ", ".join(filter(None, words))
 
 
-def _row_fill(row: Row, fills: Mapping[str, str], header: str) -> str:
-    """What a row is filled with where the header above it does not tell the same already."""
-    if row.severity:
-        return SEVERE[row.severity]
-    return "" if fills[row.category] == header else fills[row.category]
-
-
-def _row(row: Row, texts: Sequence[str], fill: str, link: str) -> str:
+def _row(row: Row, fill: str, header: str, link: str, columns: Columns) -> str:
+    """What its name is filled with tells of findings, the rest what the header does not tell already."""
     tip = html(shown(" / ".join((row.name, *row.told)), 600))
     href = f' HREF="{html(link + row.anchor)}"' if link else ""
-    colour = f' BGCOLOR="{fill}"' if fill else ""
-    first = f' PORT="{row.anchor}" ID="{row.anchor}" TITLE="{tip}"{href}'
+    own = "" if fill == header else fill
+    colours = (SEVERE[row.severity] if row.severity else own, own, own)
+    name, dims, words = (
+        f'<TD ALIGN="LEFT" WIDTH="{wide}"{_filled(colour)}' for wide, colour in zip(columns, colours, strict=True)
+    )
+    texts = _texts(row)
     return (
-        f'<TR><TD ALIGN="LEFT"{first}{colour}>{_fixed(texts[0])}</TD>'
-        f'<TD ALIGN="LEFT"{colour}>{_fixed(texts[1])}</TD><TD ALIGN="LEFT" PORT="{row.anchor}-e"{colour}>{_fixed(texts[2], FAINT)}</TD></TR>'
+        f'<TR>{name} PORT="{row.anchor}" ID="{row.anchor}" TITLE="{tip}"{href}>{_fixed(texts[0], INK)}</TD>'
+        f"{dims}>{_fixed(texts[1], INK)}</TD>{words}>{_fixed(texts[2], FAINT)}</TD></TR>"
     )
 
 
-def _fixed(text: str, colour: str = INK) -> str:
-    return f'<FONT FACE="{_MONO}" POINT-SIZE="10" COLOR="{colour}">{html(text)}</FONT>'
+def _filled(colour: str) -> str:
+    return f' BGCOLOR="{colour}"' if colour else ""
 
 
-def _changes(found: Iterable[Difference]) -> list[str]:
-    """In what a sibling differs, the same change of many tensors told once; at most three lines."""
-    changes: dict[str, list[str]] = defaultdict(list)
-    for difference in found:
-        changes[_change(difference)].append(difference.name)
-    lines = [
-        f"{listing(names, 3) if len(names) < 4 else plural(len(names), 'tensor')} {change}"
-        for change, names in changes.items()
-    ]
-    return lines if len(lines) <= 3 else [*lines[:2], f"and {len(lines) - 2} more"]
-
-
-def _change(difference: Difference) -> str:
-    here, there = difference.here, difference.there
-    if here is None:
-        return "absent"
-    if there is None:
-        return f"{shape(here[1])} {here[0]} only here"
-    pairs = zip(
-        (shape(here[1]), here[0], unmarked(here[2])), (shape(there[1]), there[0], unmarked(there[2])), strict=True
-    )
-    return ", ".join(f"{own} not {other}" for own, other in pairs if own != other) or "stands otherwise"
+def _fixed(text: str, colour: str) -> str:
+    return f'<FONT FACE="{_MONO}" POINT-SIZE="10" COLOR="{colour}">{html(text) or " "}</FONT>'

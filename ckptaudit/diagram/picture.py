@@ -28,6 +28,7 @@ from ckptaudit.diagram.parts import (
     Totals,
 )
 from ckptaudit.diagram.scene import Scene, scene
+from ckptaudit.diagram.seen import layer
 from ckptaudit.diagram.standing import Compared, compared
 from ckptaudit.match import Match
 from ckptaudit.model import Checkpoint
@@ -98,8 +99,7 @@ def picture(
 
 def _is_framed(item: Item, roots: list[Item]) -> bool:
     """Whether a state dict gets a frame of its own: there are others, or there is something to be said of it."""
-    meta = item.first.meta
-    return len(roots) > 1 or (meta is not None and meta.cls is not None) or bool(item.group.name)
+    return len(roots) > 1 or bool(item.group.name) or any(layer(item.group, item.members))
 
 
 def _noted(part: Part, inside: dict[End, tuple[int, int]]) -> Part:
@@ -168,10 +168,14 @@ def _folded(roots: list[Item], outline: Outline) -> Iterator[str]:
         yield f"only counted: {plural(count, 'module')}, the smaller ones (--max-nodes N draws more)"
 
 
-def _notes(checkpoint: Checkpoint, edges: Iterable[Edge], against: Compared | None) -> Iterator[str]:
+def _notes(checkpoint: Checkpoint, edges: tuple[Edge, ...], against: Compared | None) -> Iterator[str]:
     if any(edge.kind == "order" for edge in edges):
         yield "grey arrows: order of execution, where the file names a Sequential; elsewhere it is not known"
-    elif checkpoint.tensors:
+    elif not edges and not checkpoint.tensors:
+        yield "nothing to draw: no tensor, and no module that is known"
+    elif any(module.cls for found in checkpoint.state_dicts for module in found.modules.values()):
+        yield "no order of execution: the file names classes, and their code is not looked at"
+    else:
         yield "no order of execution: a state dict has none"
     if any(problem.incomplete for problem in checkpoint.problems):
         yield "part of the file could not be read: more can be in it than is drawn"

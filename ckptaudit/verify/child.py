@@ -8,6 +8,9 @@ from typing import Any
 
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.isolated.inside import RefusalError, build, serve
+from ckptaudit.locate import read_at
+from ckptaudit.rebuild.place import place
+from ckptaudit.text import dotted
 from ckptaudit.verify.cases import Case, Spec, as_cases, case_of, make
 from ckptaudit.verify.derive import derived
 from ckptaudit.verify.facts import Observation
@@ -26,12 +29,15 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     torch = library()
     torch.manual_seed(request["build_seed"])
     random.seed(request["build_seed"])
+    # Memory that is never written to is often zero in a new process: then torch fills it with NaN.
+    torch.set_deterministic_debug_mode(int(request["fill"]))
     try:
-        loaded = load(
-            request["path"], _factory(request), request["maps"], request["device"], request["dtype"]
-        )
+        factory = _factory(request)
+        loaded = load(request["path"], factory, request["maps"], request["device"], request["dtype"])
     except CkptAuditError as error:
         raise RefusalError(error.reason, error.remedy) from error
+    finally:
+        torch.set_deterministic_debug_mode(0)
     found = _observe(request, loaded)
     with open(request["out"], "wb") as file:
         file.write(dump(found))
@@ -64,9 +70,7 @@ def _cases(request: dict[str, Any], model: Any, device: str) -> Sequence[Case]:
     if "record" in asked:
         return [case_of(case) for case in load_record(asked["record"], values=True).inputs]
     if "file" in asked:
-        from safetensors.torch import load_file
-
-        found = load_file(asked["file"])
+        found = _tensors(asked["file"])
         args = tuple(found[str(place)] for place in range(len(found)) if str(place) in found)
         return [Case(args, {name: each for name, each in found.items() if not name.isdecimal()})]
     if asked["specs"]:
@@ -75,6 +79,16 @@ def _cases(request: dict[str, Any], model: Any, device: str) -> Sequence[Case]:
         ]
         return [make(specs, seed + place) for place in range(_SEEDS)]
     return as_cases(list(derived(model, device, seed, request["seconds"] / 4)))
+
+
+def _tensors(path: str) -> dict[str, Any]:
+    """What a file of any format holds, by name."""
+    checkpoint = read_at(path)
+    rows = {dotted(each.path): each for each in checkpoint.tensors.values()}
+    placed, left = place(checkpoint, rows)
+    if left:
+        raise RefusalError(f"{left[0].key} of the inputs cannot be had: {left[0].reason}")
+    return {name: tensor.clone() for name, tensor in placed.items()}
 
 
 if __name__ == "__main__":

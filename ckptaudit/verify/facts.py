@@ -61,7 +61,8 @@ class Event(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Load:
     """How a checkpoint came into the model. `unloaded` are keys whose values could not be had, `lost` keys
-    whose values in the file the model does not hold, `hooks` what the file names and the model has not;
+    whose values in the file the model does not hold, `hooks` and `odd` attributes that
+    the file names and the model has not;
     `suggested` are mappings that might help."""
 
     missing: tuple[str, ...] = ()
@@ -71,6 +72,7 @@ class Load:
     lost_on_save: tuple[str, ...] = ()
     unloaded: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
+    odd: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     suggested: tuple[str, ...] = ()
     level: str = ""

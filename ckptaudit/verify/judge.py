@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ckptaudit.text import some
+from ckptaudit.text import plural, some
 from ckptaudit.verify.checks import unlike
 from ckptaudit.verify.comparison import (
     DIFFERENT,
@@ -112,8 +112,8 @@ def _unsteady(one: Observation, other: Observation) -> Iterator[_Ruling]:
     for each, whose in ((one, ""), (other, "the reference: ")):
         if each.checks.repeat:
             yield _Ruling(NONDETERMINISTIC, f"{whose}two runs differ: {some(list(each.checks.repeat))}")
-        if each.checks.changed:
-            told = some(list(each.checks.changed))
+        if changed := [name for name in each.checks.changed if each.weights[name].kind != "unsaved"]:
+            told = some(changed)
             yield _Ruling(NONDETERMINISTIC, f"{whose}running the model changes it: {told}")
         if each.checks.seeds:
             yield _Ruling(STOCHASTIC, f"{whose}outputs hang on the seed: {some(list(each.checks.seeds))}")
@@ -133,7 +133,8 @@ def _undetermined(one: Observation, other: Observation, again: Observation | Non
 def _unlike_again(one: Observation, again: Observation) -> list[str]:
     if len(one.outputs) != len(again.outputs):
         return ["outputs"]
-    return [name for pair in zip(one.outputs, again.outputs, strict=True) for name in unlike(*pair)]
+    pairs = zip(one.outputs, again.outputs, strict=True)
+    return list(dict.fromkeys(name for pair in pairs for name in unlike(*pair)))
 
 
 def _apart(outcome: Outcome) -> Iterator[_Ruling]:
@@ -192,9 +193,11 @@ def _consistency(one: Observation, other: Observation) -> Stage:
     )
     if found is not None:
         return Stage("self-consistency", found.verdict, found.why)
-    notes = [f"{len(one.outputs)} inputs, each run with the same and with other seeds"]
+    notes = [f"{plural(len(one.outputs), 'input')}, each run with the same and with other seeds"]
     if one.checks.drawn:
         notes.append("forward draws random numbers, and its outputs do not show it")
+    if kept := [name for name in one.checks.changed if one.weights[name].kind == "unsaved"]:
+        notes.append(f"forward rewrites {some(kept)}, which no state dict holds")
     if one.checks.inputs_changed:
         notes.append("forward writes into its inputs")
     return Stage("self-consistency", "deterministic", "; ".join(notes))
@@ -230,7 +233,8 @@ def _outputs(one: Observation, other: Observation, outcome: Outcome) -> Stage:
         return Stage("outputs", INCOMPLETE, one.cannot or other.cannot or "there are none")
     allowed = f"allowed {outcome.allowed:.1e} of max|y| ({leniency(one, other)})" if outcome.allowed else ""
     if outcome.equal:
-        notes = [f"{len(outcome.outputs)} outputs on {len(one.outputs)} inputs, bit by bit"]
+        outputs = plural(len(outcome.outputs), "output")
+        notes = [f"{outputs} on {plural(len(one.outputs), 'input')}, bit by bit"]
         if one.checks.constant:
             notes.append(f"the same for every input: {some(list(one.checks.constant))}")
         if unread := [name for name in one.checks.unread if not is_counter(name)]:

@@ -48,6 +48,7 @@ def load(
         unloaded=tuple(rebuilt.unloaded),
         lost=unlike_file(path, rebuilt.renamed, weights),
         hooks=tuple(rebuilt.hooks),
+        odd=tuple(rebuilt.odd),
         suggested=tuple(rebuilt.suggested),
         level=str(rebuilt.level),
     )

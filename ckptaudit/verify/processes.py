@@ -24,7 +24,9 @@ _OWN = 2**29  # and of torch itself
 class Job:
     """What a process is to observe, and the file that it writes.
 
-    `inputs` is one of {"record": path}, {"file": path} and {"specs": [...]}; no specs: they are derived.
+    `build_seed` is for what the code draws while it builds the model, and `fill` has NaN put into memory that
+    it leaves as it gets it. `inputs` is one of {"record": path}, {"file": path} and {"specs": [...]}; where
+    there are none, inputs are derived.
     """
 
     path: str
@@ -36,6 +38,7 @@ class Job:
     threads: int = 1
     seed: int = SEED
     build_seed: int = 1
+    fill: bool = False
     inputs: dict[str, Any] = field(default_factory=lambda: {"specs": []})
     reference: str = ""
     seconds: float = SECONDS
@@ -63,6 +66,7 @@ def observe_in_child(job: Job) -> Observation:
         "threads": job.threads,
         "seed": job.seed,
         "build_seed": job.build_seed,
+        "fill": job.fill,
         "inputs": job.inputs,
         "reference": job.reference,
         "seconds": job.seconds,

@@ -16,7 +16,7 @@ from ckptaudit.verify.derive import derived
 from ckptaudit.verify.observe import SEED, Asked, observe
 from ckptaudit.verify.processes import observe_all
 from ckptaudit.verify.records import SCHEMA, RecordError, dump
-from ckptaudit.verify.verifying import USUAL, Settings, Side, job_for, steadiness
+from ckptaudit.verify.verifying import USUAL, Settings, Side, anew, job_for, steadiness
 
 _SECONDS = 30.0
 _HEAD = 4096  # bytes in which a record says what it is
@@ -33,8 +33,8 @@ def record(side: Side, output: str, settings: Settings = USUAL) -> Comparison:
     checkpoint = read_at(side.path, settings.limits)
     with TemporaryDirectory(prefix="ckptaudit-") as folder:
         job = job_for(side, settings, checkpoint, os.path.join(folder, "one"))
-        one, again = observe_all([job, replace(job, build_seed=2, out=os.path.join(folder, "again"))])
-        found = replace(steadiness(one, again), subject=side.path, reference=output)
+        one, again = observe_all([job, anew(job, folder)])
+        found = replace(steadiness(one, again), subject=side.path)
         if found.equal:
             with open(job.out, "rb") as file:
                 _write(output, file.read())
@@ -58,7 +58,7 @@ def record_model(
     one = observe(model, given, Asked(threads=threads, seed=seed))
     from ckptaudit.verify.judge import judge
 
-    found = replace(judge(one, one), reference=output)
+    found = judge(one, one)
     if found.equal:
         _write(output, dump(one))
     return found

@@ -21,17 +21,12 @@ from ckptaudit.verify.encode import decode, encode, samples_of
 from ckptaudit.verify.facts import Observation
 from ckptaudit.verify.leaves import Leaf
 from ckptaudit.verify.lib import library
+from ckptaudit.verify.pack import WORDS, pack, unpacked
 
 SCHEMA = "ckptaudit.record/1"
 _SAMPLES = 2**21  # numbers of events that are kept
 # What safetensors has no word for is kept as what it is made of.
 _AS = {"complex128": ("float64", (2,)), "complex32": ("float16", (2,))}
-_NATIVE = frozenset(
-    (
-        *("float64", "float32", "float16", "bfloat16", "complex64"),
-        *("int64", "int32", "int16", "int8", "uint8", "bool"),
-    )
-)
 
 
 class RecordError(CkptAuditError):
@@ -40,8 +35,6 @@ class RecordError(CkptAuditError):
 
 def dump(found: Observation) -> bytes:
     """The file. The same observation gives the same bytes."""
-    from safetensors.torch import save
-
     tensors = {name: _stored(leaf) for name, leaf in _tensors(found)}
     left = _SAMPLES
     events = []
@@ -59,8 +52,7 @@ def dump(found: Observation) -> bytes:
         if events[place]
     }
     sealed = {"body": body, "trace": digests}
-    data: bytes = save(tensors, {SCHEMA: json.dumps({"seal": _seal(sealed), **sealed})})
-    return data
+    return pack(tensors, {SCHEMA: json.dumps({"seal": _seal(sealed), **sealed})})
 
 
 def _seal(sealed: Any) -> str:
@@ -77,7 +69,7 @@ def _stored(leaf: Leaf) -> Any:
     torch = library()
     if leaf.dtype in _AS:
         return torch.view_as_real(leaf.value).clone()
-    if leaf.dtype in _NATIVE:
+    if leaf.dtype in WORDS:
         return leaf.value
     return (
         leaf.value.reshape(-1).view(torch.uint8) if leaf.value.numel() else torch.empty(0, dtype=torch.uint8)
@@ -88,7 +80,7 @@ def _restored(leaf: Leaf, tensor: Any) -> Any:
     torch = library()
     if leaf.dtype in _AS:
         return torch.view_as_complex(tensor)
-    if leaf.dtype in _NATIVE:
+    if leaf.dtype in WORDS:
         return tensor
     word = leaf.dtype.partition(" ")[0]
     return tensor.view(getattr(torch, word)).reshape(leaf.shape)
@@ -115,7 +107,7 @@ def load(path: str, *, values: bool = False) -> Observation:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, RecursionError) as error:
         raise RecordError(path, f"is no golden record ({type(error).__name__}: {error})") from None
     _check(path, checkpoint, found)
-    return _valued(path, found) if values else found
+    return _valued(checkpoint, found) if values else found
 
 
 def _samples(checkpoint: Checkpoint, data: Any) -> list[list[float]]:
@@ -149,25 +141,20 @@ def _check(path: str, checkpoint: Checkpoint, found: Observation) -> None:
             raise RecordError(path, "is not in the record", where=name)
         dtype, tail = _AS.get(leaf.dtype, (leaf.dtype, ()))
         expected = (dtype, (*leaf.shape, *tail))
-        if leaf.dtype in (*_AS, *_NATIVE) and (row.dtype, row.shape) != expected:
+        if leaf.dtype in (*_AS, *WORDS) and (row.dtype, row.shape) != expected:
             raise RecordError(path, "has another dtype or shape than when it was written", where=name)
         if sha256(_bytes(checkpoint, row)).hexdigest() != leaf.digest:
             raise RecordError(path, "was edited after it was written", where=name)
 
 
-def _valued(path: str, found: Observation) -> Observation:
-    from safetensors.torch import load_file
-
-    tensors = load_file(path)
-
+def _valued(checkpoint: Checkpoint, found: Observation) -> Observation:
     def fill(kind: str, cases: tuple[tuple[Leaf, ...], ...]) -> tuple[tuple[Leaf, ...], ...]:
+        def value(place: int, leaf: Leaf) -> Any:
+            row = checkpoint.tensors[(f"{kind}.{place}.{leaf.name}",)]
+            return _restored(leaf, unpacked(_bytes(checkpoint, row), row.dtype, row.shape or ()))
+
         return tuple(
-            tuple(
-                leaf._replace(value=_restored(leaf, tensors[f"{kind}.{place}.{leaf.name}"]))
-                if leaf.is_tensor
-                else leaf
-                for leaf in case
-            )
+            tuple(leaf._replace(value=value(place, leaf)) if leaf.is_tensor else leaf for leaf in case)
             for place, case in enumerate(cases)
         )
 

@@ -37,7 +37,7 @@ def bytes_stage(one: Observation, other: Observation) -> Stage:
         return Stage("bytes", INCOMPLETE, cannot)
     differing = differing_weights(one, other)
     both = [name for name in one.weights if name in other.weights]
-    facts = [f"{plural(len(both) - len(differing), 'tensor')} of {len(both)} equal in every bit"]
+    facts = [f"{len(both) - len(differing)} of {plural(len(both), 'tensor')} equal in every bit"]
     if differing:
         facts.append(f"differing: {some(list(differing))}")
     facts += _odd(one.weights)
@@ -80,6 +80,7 @@ def incomplete_load(found: Observation) -> str:
         "not loaded": load.unloaded,
         "others in the model than in the file": load.lost,
         "hooks that are not rebuilt": load.hooks,
+        "attributes that are not rebuilt": load.odd,
     }
     facts = [f"{len(keys)} {word}: {some(list(keys))}" for word, keys in kinds.items() if keys]
     if (left := [name for name in from_init(found) if name not in load.missing]) and not load.mismatched:

@@ -67,7 +67,7 @@ def verify_record(side: Side, record: str, settings: Settings = USUAL) -> Compar
             inputs={"record": os.path.abspath(record)},
             reference=os.path.abspath(record),
         )
-        jobs = [job, replace(job, build_seed=2, out=os.path.join(folder, "again"), reference="")]
+        jobs = [job, replace(anew(job, folder), reference="")]
         one, again = observe_all(jobs)
         found = judge(one, reference, again, fresh=True)
         if not found.equal:  # numbers are only looked at where bits differ
@@ -90,10 +90,11 @@ def verify_against(side: Side, other: Side, settings: Settings = USUAL) -> Compa
             return _named(judge(one, one), side.path, other.path, checkpoint)
         inputs = {"record": job.out}
         jobs = [
-            replace(job, build_seed=2, inputs=inputs, out=os.path.join(folder, "again")),
+            replace(anew(job, folder), inputs=inputs),
             replace(
                 job_for(other, settings, there, os.path.join(folder, "other")),
                 build_seed=3,
+                fill=True,
                 inputs=inputs,
                 reference=job.out,
             ),
@@ -122,6 +123,11 @@ def job_for(side: Side, settings: Settings, checkpoint: Checkpoint, out: str) ->
         seconds=settings.seconds,
         nbytes=checkpoint.nbytes,
     )
+
+
+def anew(job: Job, folder: str) -> Job:
+    """The same, built from other random numbers."""
+    return replace(job, build_seed=2, fill=True, out=os.path.join(folder, "again"))
 
 
 def _inputs(settings: Settings) -> dict[str, Any]:

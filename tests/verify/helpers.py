@@ -43,6 +43,20 @@ CODE = """
         def forward(self, x):
             return self.last(self.spread(self.act(self.first(x))))
 
+    class Garbage(Net):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("noise", torch.empty(8), persistent=False)
+        def forward(self, x):
+            return self.last(self.act(self.first(x)) + self.noise)
+
+    class Alpha(Net):
+        def __init__(self):
+            super().__init__()
+            self.alpha = random.random()
+        def forward(self, x):
+            return super().forward(x) * self.alpha
+
     class More(Net):
         def __init__(self):
             super().__init__()

@@ -139,3 +139,16 @@ def test_weights_in_another_shape_are_not_called_equal() -> None:
     found = compare_models(fused, split)
     assert found.verdict == "incomplete"
     assert "no counterpart" in found.reason
+
+
+def test_the_culprit_among_weights_of_another_dtype() -> None:
+    """In half precision every weight differs in its bits; one of them by more than rounding."""
+    for key in ("twice.bias", "first.weight", "norm.weight"):
+        model = zoo.build("residual")
+        half = copy.deepcopy(model).half()
+        with torch.no_grad():
+            half.state_dict(keep_vars=True)[key].view(-1)[2] += 3
+        found = compare_models(half, model)
+        assert found.verdict == "different"
+        assert found.first_divergence is not None
+        assert found.first_divergence.module == key.rpartition(".")[0]

@@ -27,6 +27,7 @@ class Net(nn.Module):
         super().__init__()
         self.lin = nn.Linear(4, 4)
         self.register_buffer("average", torch.ones(()))
+        self.kept = torch.zeros(1)
         self.run = run
         for name, module in modules.items():
             setattr(self, name, module)
@@ -86,7 +87,7 @@ def replaces_buffer(net: Any, x: Tensor) -> Tensor:
 
 
 def caches(net: Any, x: Tensor) -> Tensor:
-    net.last = x * 2
+    net.last = net.kept = x * 2
     return net.lin(net.last)
 
 

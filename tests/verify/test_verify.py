@@ -89,6 +89,12 @@ def test_what_the_file_does_not_hold_is_named(golden: str) -> None:
     found = verify("net.pt", record=golden, model="own_nets:Lost")
     assert found.first_divergence is not None
     assert found.first_divergence.keys == ("rand_weight",)
+    for model, key in (("own_nets:Garbage", "noise"), ("own_nets:Alpha", "alpha")):
+        found = verify("net.pt", against="net.pt", model=model)
+        assert not found.equal
+        assert "does not determine the outputs" in found.reason
+        assert found.first_divergence is not None
+        assert found.first_divergence.keys == (key,)
     found = verify("net.pt", against="net.pt", model="own_nets:Lost")
     assert (found.verdict, found.equal) == ("different", False)
     assert found.reason.endswith(": rand_weight")
@@ -168,6 +174,24 @@ def test_whole_modules_need_no_code() -> None:
     found = verify(one, against=other)
     assert found.equal
     assert "train mode" in found.stages[1].detail
+
+
+def test_a_whole_module_that_is_more_than_its_layers() -> None:
+    """A forward of its own, or a hook, in the file: what is rebuilt has neither."""
+    import own_nets
+
+    net = torch.nn.Sequential(torch.nn.Linear(6, 3))
+    torch.save(net, "plain.pt")
+    assert verify("plain.pt", against="plain.pt").equal
+    net[0].register_forward_hook(own_nets.hangs)
+    torch.save(net, "hooked.pt")
+    odd = torch.nn.Sequential(torch.nn.Linear(6, 3))
+    odd.load_state_dict(net.state_dict())
+    odd.forward = own_nets.raises
+    torch.save(odd, "odd.pt")
+    for name in ("hooked.pt", "odd.pt"):
+        assert verify(name, against="plain.pt").verdict == "incomplete"
+        assert verify("plain.pt", against=name).verdict == "incomplete"
 
 
 def test_given_inputs(golden: str) -> None:

@@ -36,4 +36,4 @@ def _drawn(part: Part) -> tuple[str, str]:
     found = () if part.report is None else part.report.findings
     options = Options(link=f"#row-{part.prefix}")
     drawn = draw(dot(picture(part.checkpoint, options, findings=found)), "svg")
-    return embedded(drawn.data, part.prefix), drawn.by
+    return embedded(drawn.data, options.link, part.prefix), drawn.by

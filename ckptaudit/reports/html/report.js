@@ -106,21 +106,22 @@
     }
 
     draw() {
-      const drawn = document.createDocumentFragment();
-      this.addChildren(null, 1, drawn, 0);
-      this.rows.replaceChildren(drawn);
+      this.rows.replaceChildren(this.drawn(null, 1));
       this.rows.firstElementChild?.setAttribute("tabindex", "0");
     }
 
-    addChildren(node, level, into, from) {
+    // The rows below a node, or below none, and below those of them that are open.
+    drawn(node, level, from = 0) {
+      const into = document.createDocumentFragment();
       const children = this.children(node);
       const limit = this.limits.get(node) || CHUNK;
       for (let place = from; place < Math.min(limit, children.length); place += 1) {
         const child = children[place];
         into.append(this.row(child, level, place + 1, children.length));
-        if (this.open.has(child)) this.addChildren(child, level + 1, into, 0);
+        if (this.open.has(child)) into.append(this.drawn(child, level + 1));
       }
       if (limit < children.length) into.append(this.moreRow(node, level, children.length - limit));
+      return into;
     }
 
     item(level, place, of) {
@@ -201,13 +202,11 @@
     moreRow(node, level, rest) {
       const limit = this.limits.get(node) || CHUNK;
       const row = this.item(level, limit + 1, limit + rest);
-      const told = `${grouped(Math.min(rest, CHUNK))} more of ${grouped(rest)} that are not drawn`;
       row.classList.add("more");
-      row.append(element("span", "name", told));
+      row.append(element("span", "name", `${Math.min(rest, CHUNK)} more of ${grouped(rest)} not drawn yet`));
       row.more = () => {
         this.limits.set(node, limit + CHUNK);
-        const drawn = document.createDocumentFragment();
-        this.addChildren(node, level, drawn, limit);
+        const drawn = this.drawn(node, level, limit);
         const first = drawn.firstElementChild;
         row.replaceWith(drawn);
         this.focus(first);
@@ -222,9 +221,7 @@
         while (Number(row.nextElementSibling?.getAttribute("aria-level")) > level) row.nextElementSibling.remove();
       } else {
         this.open.add(node);
-        const drawn = document.createDocumentFragment();
-        this.addChildren(node, level + 1, drawn, 0);
-        row.after(drawn);
+        row.after(this.drawn(node, level + 1));
       }
       row.setAttribute("aria-expanded", this.open.has(node));
     }
@@ -312,7 +309,7 @@
     key(event) {
       const row = event.target.closest(".row");
       if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
-      if (event.target.closest("a") && event.key === "Enter") return;
+      if (event.key === "Enter" && event.target.closest("a")) return;
       const expanded = row.getAttribute("aria-expanded");
       const moves = {
         ArrowDown: () => this.focus(row.nextElementSibling),

@@ -30,7 +30,14 @@ def _lines(found: Comparison) -> Iterator[str]:
         yield ""
         yield f"  first divergence  {_where(found)}"
     yield ""
-    yield f"  run with  {', '.join(f'{name} {line(str(value))}' for name, value in found.settings.items())}"
+    yield f"  run with  {', '.join(_settings(found))}"
+
+
+def _settings(found: Comparison) -> Iterator[str]:
+    for name, value in found.settings.items():
+        if value is not None:
+            word = {True: "on", False: "off"}.get(value, value) if isinstance(value, bool) else value
+            yield f"{name.replace('_', ' ')} {line(str(word))}"
 
 
 def _where(found: Comparison) -> str:
