@@ -10,10 +10,9 @@ import click
 
 from ckptaudit.cli.options import limit_option
 from ckptaudit.limits import Limits
+from ckptaudit.verify.observe import SEED
+from ckptaudit.verify.processes import SECONDS
 from ckptaudit.verify.verifying import Settings
-
-_SECONDS = 300.0
-_SEED = 20
 
 _OPTIONS = (
     click.option("--model", metavar="CODE", help="pkg.mod:factory, your code that builds the model."),
@@ -31,7 +30,7 @@ _OPTIONS = (
         "--inputs",
         "inputs_file",
         metavar="FILE",
-        help="Arguments in a safetensors file, by name or 0, 1, ...",
+        help="Arguments as tensors in a file, named or 0, 1, ...",
     ),
     click.option("--device", default="cpu", show_default=True, help="Where it runs: cpu, cuda, cuda:1."),
     click.option("--dtype", metavar="DTYPE", help="Run in this floating dtype; default: as the file has it."),
@@ -39,12 +38,12 @@ _OPTIONS = (
         "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of the processor."
     ),
     click.option(
-        "--seed", type=click.IntRange(min=0), default=_SEED, show_default=True, help="Of the inputs."
+        "--seed", type=click.IntRange(min=0), default=SEED, show_default=True, help="Of the inputs."
     ),
     click.option(
         "--timeout",
         type=click.FloatRange(min=0.1),
-        default=_SECONDS,
+        default=SECONDS,
         show_default=True,
         metavar="SECONDS",
         help="What one process may take.",

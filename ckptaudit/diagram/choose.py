@@ -35,17 +35,28 @@ class Chooser:
             return []
         # Of what differs from a fold only the difference is drawn, of an optimizer only how large it is.
         wanted = [item for item in level if not item.group.is_apart and item.rule is None]
-        if self.count + sum(map(self._gain, wanted)) <= self._most:
+        room = self._most - self.count
+        if self._fits(wanted, room):
             for item in wanted:
                 self._open(item)
             return self._below(wanted)
         opened = []
         for item in sorted(wanted, key=lambda item: -self._outline.weight(item).nbytes):
+            if self.count >= self._most:
+                break
             if self.count + self._gain(item) <= self._most or self.count * _LEAST <= self._most:
                 self._open(item)
                 opened.append(item)
         # Which ones are open is told by size, what is in them by the file: in its order.
         return self._below([item for item in wanted if item in opened])
+
+    def _fits(self, items: list[Item], room: int) -> bool:
+        """Whether all of them can be open; looked into only as far as that is told by."""
+        for item in items:
+            room -= self._gain(item)
+            if room < 0:
+                return False
+        return True
 
     def _gain(self, item: Item) -> int:
         """How many boxes more are drawn where this one is open."""

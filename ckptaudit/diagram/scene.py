@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from re import compile as regex
+from typing import NamedTuple
 
 from ckptaudit.audit import Finding
 from ckptaudit.diagram.parts import Options, Standing
@@ -17,18 +18,12 @@ from ckptaudit.summary import alias_name, members, parameters, pick, ties
 from ckptaudit.text import dotted
 
 
-@dataclass(frozen=True, slots=True)
-class Weight:
+class Weight(NamedTuple):
     """What is at or below a node: tied memory counts once."""
 
     parameters: int = 0
     nbytes: int = 0
     tensors: int = 0
-
-    def __add__(self, other: Weight) -> Weight:
-        return Weight(
-            self.parameters + other.parameters, self.nbytes + other.nbytes, self.tensors + other.tensors
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +62,11 @@ class Scene:
 
     def weight(self, nodes: Iterable[Node]) -> Weight:
         """What several nodes weigh together."""
-        return sum((self.weights[node] for node in nodes), Weight())
+        return _sum([self.weights[node] for node in nodes])
+
+
+def _sum(weights: list[Weight]) -> Weight:
+    return Weight(*map(sum, zip(*weights, strict=True))) if weights else Weight()
 
 
 def scene(
@@ -87,11 +86,11 @@ def scene(
     nodes: dict[Path, Node] = {}
     for group in groups:
         for node in bottom_up(group.tree):
-            own = Weight()
             if node.tensor is not None:
                 nodes[node.tensor.path] = node
-                own = _own(node.tensor, counts, firsts, standings or {})
-            weights[node] = sum((weights[child] for child in node.children), own)
+                weights[node] = _own(node.tensor, counts, firsts, standings or {})
+            else:
+                weights[node] = _sum([weights[child] for child in node.children])
     apart, forced = _expanded(groups, options.expand)
     return Scene(
         checkpoint,

@@ -47,6 +47,11 @@ def read(probe: Probe) -> Checkpoint:
     memory.check_bounds()
     records.read_settings(draft)
     records.check_root(draft)
+    if pickled.fault is not None and pickled.fault.limit:
+        # Where reading stopped, the rest of the pickle may name any of the storages.
+        named |= {
+            name.rpartition("/")[2] for name in probe.archive.names if name.startswith(f"{records.root}data/")
+        }
     if len(records.used) < len(probe.archive.members):
         # A storage that no tensor views is one all the same, and its bytes are no pickle.
         for key in named:

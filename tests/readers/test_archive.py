@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ckptaudit.limits import Limits
 from ckptaudit.readers import read
 from tests.hostile import assemble as a
 
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 FIRST = a.whole(a.items(a.text("first"), a.NONE))
 SECOND = a.whole(a.items(a.text("second"), a.NONE))
 
@@ -44,3 +46,9 @@ def test_the_second_of_two_names_is_looked_into(tmp_path: Path) -> None:
     payload = a.whole(a.call(a.name("posix", "system"), a.text("id")))
     checkpoint = read(_archive(tmp_path / "x.pt", ("x/data.pkl", FIRST), ("x/data.pkl", payload)))
     assert ("posix", "system", True) in [(ref.module, ref.name, ref.called) for ref in checkpoint.globals]
+
+
+@pytest.mark.parametrize("objects", [5, 20, 40])
+def test_where_reading_stops_the_storages_are_no_strays(objects: int) -> None:
+    found = read(str(FIXTURES / "scary_but_honest.pt"), Limits(objects=objects)).problems
+    assert {problem.code for problem in found} == {"limit-reached"}

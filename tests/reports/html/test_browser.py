@@ -96,6 +96,7 @@ def searched(browser: Any, text: str) -> str:
     field = browser.find_element(By.CSS_SELECTOR, "input[type=search]")
     field.clear()
     field.send_keys(text)
+    time.sleep(0.4)  # it waits for more to be typed
     output = browser.find_element(By.CSS_SELECTOR, "output")
     WebDriverWait(browser, 10).until(lambda _: " of " in output.text)
     return str(output.text)
@@ -109,7 +110,7 @@ def test_it_renders(browser: Any, show: Open, drawing: None) -> None:
     tree = browser.find_element(By.CSS_SELECTOR, "[role=tree]")
     rows = tree.find_elements(By.CSS_SELECTOR, "[role=treeitem]")
     assert all(row.get_attribute("aria-level") for row in rows)
-    folded = next(row for row in rows if row.text.startswith("h\u00d712") or " alike (0-11)" in row.text)
+    folded = next(row for row in rows if "alike (0-11)" in row.text)
     assert folded.get_attribute("aria-expanded") == "false"
     folded.click()
     assert labels(browser).count("11") == 1
@@ -124,7 +125,6 @@ def test_search(browser: Any, show: Open, drawing: None) -> None:
     assert browser.find_element(By.TAG_NAME, "mark").text == "h.3.mlp.c_fc.b"
     assert searched(browser, "[50257, 768]").startswith("2 of ")
     assert searched(browser, "c_fc 3072 weight").startswith("12 of ")
-    assert searched(browser, "weight").endswith("the first 200 are shown") is False
     searched(browser, "h.3.mlp.c_fc.bias")
     press(browser, Keys.ENTER, Keys.ENTER)  # to the first result, and from there to its row in the tree
     assert focused(browser) == "bias"
@@ -167,8 +167,9 @@ def test_keys(browser: Any, show: Open, drawing: None) -> None:
 
 def test_sort(browser: Any, show: Open, drawing: None) -> None:
     show(inspected(checkpoint({(): ("model", {"b": (9,), "a10": (2, 3), "a9": (100,)})}), View()))
-    assert labels(browser) == ["b", "a10", "a9"]
-    for order, told in (("name", ["a9", "a10", "b"]), ("size", ["a9", "b", "a10"]), ("file", ["b", "a10", "a9"])):
+    # Siblings that differ by a number come in its order wherever they stand in the file.
+    assert labels(browser) == ["b", "a9", "a10"]
+    for order, told in (("name", ["a9", "a10", "b"]), ("size", ["a9", "b", "a10"]), ("file", ["b", "a9", "a10"])):
         browser.find_element(By.CSS_SELECTOR, f"option[value={order}]").click()
         assert labels(browser) == told
 
@@ -222,7 +223,7 @@ def test_the_diagram_moves(browser: Any, show: Open, drawing: None) -> None:
     svg = canvas.find_element(By.TAG_NAME, "svg")
 
     def view() -> list[float]:
-        return [float(number) for number in svg.get_attribute("viewBox").split()]
+        return [float(number) for number in svg.get_dom_attribute("viewBox").split()]
 
     browser.execute_script("arguments[0].scrollIntoView()", canvas)
     whole = view()
@@ -240,7 +241,8 @@ def test_the_diagram_moves(browser: Any, show: Open, drawing: None) -> None:
     press(browser, "+", Keys.ARROW_RIGHT)
     assert view()[2] < whole[2]
     press(browser, "0")
-    event = {"type": "mouseWheel", "x": 600, "y": 100, "deltaX": 0, "deltaY": -120}
+    box = browser.execute_script("return arguments[0].getBoundingClientRect()", canvas)
+    event = {"type": "mouseWheel", "x": box["x"] + 50, "y": box["y"] + 50, "deltaX": 0, "deltaY": -120}
     browser.execute_cdp_cmd("Input.dispatchMouseEvent", event)
     WebDriverWait(browser, 5).until(lambda _: view()[2] < whole[2])
 
@@ -265,7 +267,7 @@ def test_names_are_text(browser: Any, show: Open, drawing: None) -> None:
     assert "weight\\u202egpj_exe" in labels(browser)
     assert browser.execute_script("return document.scripts.length") == 2
     assert browser.find_elements(By.CSS_SELECTOR, "main img") == []
-    assert searched(browser, "alert(1)").startswith("1 of ")
+    assert searched(browser, "<script>alert(1)").startswith("1 of ")
 
 
 def test_twenty_thousand_tensors(
@@ -281,10 +283,11 @@ def test_twenty_thousand_tensors(
     assert seconds < 20  # of a slow and busy machine; on an idle one it is a fraction of a second
     assert browser.execute_script("return document.querySelectorAll('.row').length") < 400
     assert searched(browser, "layers.777.part7.weight").startswith("1 of ")
+    assert searched(browser, "weight").endswith("the first 200 are shown")
 
 
 def test_a_long_list_is_drawn_by_pieces(browser: Any, show: Open, drawing: None) -> None:
-    flat = {f"{chr(97 + place % 26)}{place}x": (1 + place % 3, 2) for place in range(2000)}
+    flat = {f"{chr(97 + place % 26)}{place}x": (1 + place, 2) for place in range(2000)}
     show(inspected(checkpoint({(): ("model", flat)}), View()))
     drawn = len(labels(browser))
     assert drawn <= 300

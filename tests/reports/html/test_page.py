@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ckptaudit.audit import FileReport, error
@@ -94,7 +94,7 @@ def test_hostile_names_are_text(name: str) -> None:
     assert_inert(refused(text, text))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(LINES, min_size=1, max_size=5, unique=True))
 def test_any_name_comes_back(names: list[str]) -> None:
     made = checkpoint({(): ("model", {name: (2,) for name in names})})
