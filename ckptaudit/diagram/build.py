@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ckptaudit.audit import Finding, Severity
@@ -11,10 +11,10 @@ from ckptaudit.diagram.ids import anchor
 from ckptaudit.diagram.outline import Item, Outline
 from ckptaudit.diagram.parts import Box, Cluster, End, Head, Part, Row, Standing
 from ckptaudit.diagram.scene import Scene
-from ckptaudit.diagram.seen import layer
+from ckptaudit.diagram.seen import Layers
 from ckptaudit.diagram.standing import unmarked
 from ckptaudit.fold import Fold, Node, differences
-from ckptaudit.model import TensorMeta
+from ckptaudit.model import Path, TensorMeta
 from ckptaudit.text import grouped, plural
 
 MOST_ROWS = 12  # of one box
@@ -32,13 +32,13 @@ _ROLES = {
 class Builder:
     """Makes boxes and clusters; `ends` says where the nodes that are drawn are found."""
 
-    def __init__(self, scene: Scene, outline: Outline, notes: dict[tuple[str | int, ...], str]) -> None:
+    def __init__(self, scene: Scene, outline: Outline, layers: Layers, notes: Mapping[Path, str]) -> None:
         self._scene = scene
         self._outline = outline
+        self._layers = layers
         self._notes = notes
         self._whole = scene.weight(group.tree for group in scene.groups).nbytes
         self.ends: dict[Node, End] = {}
-        self.tips: dict[Node, tuple[str, str]] = {}  # first and last box in a part
         self._findings: dict[Node, list[Finding]] = {}
         for node, found in scene.findings.items():
             self._findings.setdefault(outline.standing_for(node), []).extend(found)
@@ -175,7 +175,7 @@ class Builder:
 
     def _head(self, item: Item) -> Head:
         weight = self._outline.weight(item)
-        words, confidence = layer(item.group, item.members)
+        words, confidence = self._layers.of(item.group, item.members)
         rule = item.rule
         path = item.first.path
         found = self._findings.get(item.first, [])

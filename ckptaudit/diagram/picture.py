@@ -28,7 +28,7 @@ from ckptaudit.diagram.parts import (
     Totals,
 )
 from ckptaudit.diagram.scene import Scene, scene
-from ckptaudit.diagram.seen import layer
+from ckptaudit.diagram.seen import Layers
 from ckptaudit.diagram.standing import Compared, compared
 from ckptaudit.match import Match
 from ckptaudit.model import Checkpoint
@@ -80,8 +80,11 @@ def picture(
     outline = Outline(seen)
     roots = [Item(group, "", (group.tree,), 0) for group in seen.groups]
     Chooser(outline, options).choose(roots)
-    builder = Builder(seen, outline, against.notes if against else {})
-    parts = tuple(part for item in roots for part in builder.group(item, is_framed=_is_framed(item, roots)))
+    layers = Layers(roots)
+    builder = Builder(seen, outline, layers, against.notes if against else {})
+    parts = tuple(
+        part for item in roots for part in builder.group(item, is_framed=_is_framed(item, roots, layers))
+    )
     places = Places(seen, outline, builder.ends)
     tied, inside = ties(seen, places)
     edges = (*tied, *(renames(against.renames, places) if against else ()), *orders(roots, builder.ends))
@@ -97,9 +100,9 @@ def picture(
     )
 
 
-def _is_framed(item: Item, roots: list[Item]) -> bool:
+def _is_framed(item: Item, roots: list[Item], layers: Layers) -> bool:
     """Whether a state dict gets a frame of its own: there are others, or there is something to be said of it."""
-    return len(roots) > 1 or bool(item.group.name) or any(layer(item.group, item.members))
+    return len(roots) > 1 or bool(item.group.name) or any(layers.of(item.group, item.members))
 
 
 def _noted(part: Part, inside: dict[End, tuple[int, int]]) -> Part:

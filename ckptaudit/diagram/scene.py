@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from re import compile as regex
@@ -11,8 +11,7 @@ from typing import NamedTuple
 from ckptaudit.audit import Finding
 from ckptaudit.diagram.parts import Options, Standing
 from ckptaudit.fold import Node, bottom_up, tree
-from ckptaudit.layers import Guess, guesses
-from ckptaudit.model import Checkpoint, Path, Role, StateDict, TensorMeta
+from ckptaudit.model import Checkpoint, ModuleMeta, Path, Role, TensorMeta
 from ckptaudit.summary import Group as Tie
 from ckptaudit.summary import alias_name, members, parameters, pick, ties
 from ckptaudit.text import dotted
@@ -30,14 +29,15 @@ class Weight(NamedTuple):
 class Group:
     """One state dict as a tree, or what is in none (`role` is None). `is_apart` says it is no model.
 
-    `guesses` are by the dotted paths of modules, empty where the file names the classes.
+    `held` are its tensors in the order of the file, `modules` what the file says of its modules.
     """
 
     root: Path
     role: Role | None
     tree: Node
     is_apart: bool
-    guesses: Mapping[str, Guess] = field(default_factory=dict)
+    held: Sequence[TensorMeta]
+    modules: Mapping[str, ModuleMeta] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -121,17 +121,12 @@ def _groups(checkpoint: Checkpoint, repeats: Mapping[Path, str]) -> Iterator[Gro
     for state_dict in checkpoint.state_dicts:
         is_apart = state_dict is not chosen if chosen is not None else state_dict.role == "optimizer"
         top = tree(checkpoint, state_dict, repeats=repeats)
-        told = {} if is_apart else _guessed(state_dict, held[state_dict.root])
-        yield Group(state_dict.root, state_dict.role, top, is_apart, told)
+        yield Group(
+            state_dict.root, state_dict.role, top, is_apart, held[state_dict.root], state_dict.modules
+        )
     if loose := held.get(None):
         alone = replace(checkpoint, state_dicts=(), tensors={tensor.path: tensor for tensor in loose})
-        yield Group((), None, tree(alone, None, repeats=repeats), chosen is not None)
-
-
-def _guessed(state_dict: StateDict, tensors: Iterable[TensorMeta]) -> dict[str, Guess]:
-    if any(module.cls is not None for module in state_dict.modules.values()):
-        return {}
-    return guesses(tensors, state_dict.modules)
+        yield Group((), None, tree(alone, None, repeats=repeats), chosen is not None, loose)
 
 
 def _expanded(groups: Iterable[Group], globs: tuple[str, ...]) -> tuple[frozenset[Node], frozenset[Node]]:

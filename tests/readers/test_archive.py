@@ -12,7 +12,6 @@ from ckptaudit.limits import Limits
 from ckptaudit.readers import read
 from tests.hostile import assemble as a
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
 FIRST = a.whole(a.items(a.text("first"), a.NONE))
 SECOND = a.whole(a.items(a.text("second"), a.NONE))
 
@@ -48,7 +47,10 @@ def test_the_second_of_two_names_is_looked_into(tmp_path: Path) -> None:
     assert ("posix", "system", True) in [(ref.module, ref.name, ref.called) for ref in checkpoint.globals]
 
 
-@pytest.mark.parametrize("objects", [5, 20, 40])
-def test_where_reading_stops_the_storages_are_no_strays(objects: int) -> None:
-    found = read(str(FIXTURES / "scary_but_honest.pt"), Limits(objects=objects)).problems
-    assert {problem.code for problem in found} == {"limit-reached"}
+@pytest.mark.parametrize(("objects", "code"), [(20, "limit-reached"), (1000, "hidden-pickle")])
+def test_where_a_limit_stops_reading_storages_are_no_strays(tmp_path: Path, objects: int, code: str) -> None:
+    long = a.whole(a.items(*[a.text("word")] * 100))
+    bytes_of_a_tensor = b"cos\nsystem\n(S'true'\ntR."
+    path = _archive(tmp_path / "x.pt", ("x/data.pkl", long), ("x/data/0", bytes_of_a_tensor))
+    found = read(str(path), Limits(objects=objects)).problems
+    assert {problem.code for problem in found} == {code}
