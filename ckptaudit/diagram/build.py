@@ -236,7 +236,10 @@ class Builder:
             return share(self._scene.weight(nodes).nbytes, self._whole)
         if color == "finding":
             found = [
-                finding for node in nodes for each in _below(node) for finding in self._scene.findings.get(each, ())
+                finding
+                for node in nodes
+                for each in _below(node)
+                for finding in self._scene.findings.get(each, ())
             ]
             return worst(_severity(found))
         if color == "dtype":

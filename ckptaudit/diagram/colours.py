@@ -17,7 +17,11 @@ NONE: Final = ""  # a module without tensors
 _FIXED = MappingProxyType({"cpu": "#dbe7f5", "meta": "#eceff2", "float32": "#dbe7f5"})
 _PALETTE = ("#d5efd6", "#fde5c4", "#eadcf6", "#cdeff0", "#fbdbe4", "#eef0bd", "#e6dccf", "#d3dcfb")
 _MIXED_FILL, _NO_FILL = "#f3f0e8", "#ffffff"
-_SHARES = ((0.25, "25 % of all bytes or more", "#b6cdf0"), (0.05, "5 to 25 %", "#d3e1f7"), (0.01, "1 to 5 %", "#e8f0fb"))
+_SHARES = (
+    (0.25, "25 % of all bytes or more", "#b6cdf0"),
+    (0.05, "5 to 25 %", "#d3e1f7"),
+    (0.01, "1 to 5 %", "#e8f0fb"),
+)
 SEVERE: Final = MappingProxyType(
     {Severity.ERROR: "#f8c5c0", Severity.WARNING: "#fbe2a6", Severity.NOTE: "#dcebfa"}
 )

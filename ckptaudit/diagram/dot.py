@@ -6,11 +6,12 @@ does it like the other engines.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from ckptaudit.audit import Severity
 from ckptaudit.diagram.colours import fills
-from ckptaudit.diagram.labels import ALARM, FAINT, INK, LINE, Label
 from ckptaudit.diagram.flow import Place
+from ckptaudit.diagram.labels import ALARM, INK, LINE, Label
 from ckptaudit.diagram.page import Page, page
 from ckptaudit.diagram.parts import Box, Edge, Head, Picture
 from ckptaudit.diagram.quote import attribute, shown
@@ -38,7 +39,8 @@ class _Writer:
         """Every line, without its end."""
         laid = self._page
         yield "digraph checkpoint {"
-        yield f'  graph [charset="UTF-8", layout=nop2, pad=0.1, bb="0,0,{laid.width:.0f},{laid.height:.0f}", bgcolor="#ffffff",'
+        corners = f"0,0,{laid.width:.0f},{laid.height:.0f}"
+        yield f'  graph [charset="UTF-8", layout=nop2, pad=0.1, bb="{corners}", bgcolor="#ffffff",'
         yield f'    fontname="Helvetica", fontsize=12, fontcolor="{INK}", {self._middle(laid.title, "lp")},'
         yield f"    label={laid.title_text}]"
         yield f'  node [shape=plain, fontname="Helvetica", fontsize=12, fontcolor="{INK}"]'
@@ -66,18 +68,20 @@ class _Writer:
             yield f"{indent}  label={label.text}]"
             return
         style = "rounded,filled" + (",dashed" if head.standing == "missing" else "")
-        colour = ALARM if head.severity and head.severity >= 3 else LINE
+        colour = ALARM if head.severity == Severity.ERROR else LINE
         yield f'{indent}subgraph "cluster_{head.anchor}" {{'
-        yield f'{indent}  graph [{self._facts(head)}, bb="{self._corners(place)}", {self._label_at(place, label)},'
-        yield f'{indent}    style="{style}", fillcolor="{_FRAMES[depth % 2]}", color="{colour}", penwidth={2 if head.times > 1 else 1},'
+        yield f"{indent}  graph [{self._facts(head)},"
+        yield f'{indent}    bb="{self._corners(place)}", {self._label_at(place, label)},'
+        yield f'{indent}    style="{style}", fillcolor="{_FRAMES[depth % 2]}", color="{colour}",'
+        yield f"{indent}    penwidth={2 if head.times > 1 else 1},"
         yield f"{indent}    label={label.text}]"
         for inner in place.inside():
             yield from self._part(inner, depth + 1)
         yield f"{indent}}}"
 
     def _corners(self, place: Place) -> str:
-        height = self._page.height
-        return f"{place.x:.1f},{height - place.y - place.height:.1f},{place.x + place.width:.1f},{height - place.y:.1f}"
+        low, high = place.y + place.height, place.y
+        return f"{self._at((place.x, low))},{self._at((place.x + place.width, high))}"
 
     def _label_at(self, place: Place, label: Label) -> str:
         return self._middle(Place(None, label.width, label.height, x=place.x + 6, y=place.y + 4), "lp")

@@ -74,7 +74,9 @@ def _run(command: list[str], text: str, seconds: float) -> subprocess.CompletedP
         return subprocess.run(command, input=text.encode("utf-8"), capture_output=True, timeout=seconds)
     except subprocess.TimeoutExpired:
         remedy = "draw less of it: --max-nodes N or --depth N"
-        raise DrawError(os.path.basename(command[0]), f"took more than {seconds:g} s", remedy=remedy) from None
+        raise DrawError(
+            os.path.basename(command[0]), f"took more than {seconds:g} s", remedy=remedy
+        ) from None
     except OSError as error:
         raise DrawError(command[0], f"could not be started: {error.strerror or error}") from None
 

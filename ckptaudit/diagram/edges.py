@@ -1,7 +1,8 @@
-"""What joins parts: memory that is shared, names that changed, and the order of execution where it is known."""
+"""What joins parts: memory that is shared, names that changed, and order of execution where it is known."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -9,11 +10,13 @@ from ckptaudit.diagram.order import in_order
 from ckptaudit.diagram.outline import Item, Outline
 from ckptaudit.diagram.parts import Edge, End
 from ckptaudit.diagram.scene import Scene
+from ckptaudit.diagram.standing import Renamed
 from ckptaudit.fold import Node
 from ckptaudit.model import Path
 
 # Ties that join the same two boxes are drawn from row to row up to this many, and as one edge beyond.
 _ROWS_APART = 2
+_ARROWS = 3  # of one mapping of names
 
 
 class Places:
@@ -44,7 +47,7 @@ def ties(scene: Scene, places: Places) -> tuple[list[Edge], dict[End, tuple[int,
         if len(ends) == 1:
             storages, keys = inside.get(ends[0], (0, 0))
             inside[ends[0]] = storages + 1, keys + len(group)
-        for pair in zip(ends, ends[1:], strict=False):
+        for pair in itertools.pairwise(ends):
             storages, keys = joined.get(pair, (0, 0))
             joined[pair] = storages + 1, keys + len(group)
     edges = [Edge("tie", tail, head, storages, keys) for (tail, head), (storages, keys) in joined.items()]
@@ -64,18 +67,24 @@ def _bundled(edges: list[Edge]) -> Iterator[Edge]:
             yield Edge("tie", End(tail), End(head), storages, keys)
 
 
-def renames(found: Iterable[tuple[Path, Path, str]], places: Places) -> list[Edge]:
-    """One arrow from box to box, however many names changed; from row to row where only one did."""
-    between: dict[tuple[str, str, str], list[tuple[End, End]]] = {}
-    for old, new, sure in found:
-        tail, head = places.of(old), places.of(new)
-        if tail is not None and head is not None:
-            between.setdefault((tail.part, head.part, sure), []).append((tail, head))
+def renames(found: Iterable[Renamed], places: Places) -> list[Edge]:
+    """Arrows from box to box, however many names changed; from row to row where only one did.
+
+    A prefix that is new in all names would be an arrow from each box: then one, the widest, stands for all.
+    """
     edges = []
-    for (tail_part, head_part, sure), pairs in between.items():
-        tail, head = pairs[0] if len(pairs) == 1 else (End(tail_part), End(head_part))
-        if tail != head:
-            edges.append(Edge("rename", tail, head, keys=len(pairs), sure=sure))
+    for renamed in found:
+        between: dict[tuple[str, str], list[tuple[End, End]]] = {}
+        for old, new in renamed.pairs:
+            tail, head = places.of(old), places.of(new)
+            if tail is not None and head is not None and tail != head:
+                between.setdefault((tail.part, head.part), []).append((tail, head))
+        joined = sorted(between.items(), key=lambda item: -len(item[1]))
+        is_one = len(joined) > _ARROWS
+        for (tail_part, head_part), pairs in joined[:1] if is_one else joined:
+            tail, head = pairs[0] if len(pairs) == 1 else (End(tail_part), End(head_part))
+            keys = len(renamed.pairs) if is_one else len(pairs)
+            edges.append(Edge("rename", tail, head, keys=keys, sure=renamed.sure))
     return edges
 
 
@@ -88,5 +97,5 @@ def orders(items: Iterable[Item], ends: Mapping[Node, End]) -> Iterator[Edge]:
         if not (item.is_open and in_order(item.first)) or item.left_out or item.rows:
             continue
         drawn = [ends[inner.first] for inner in item.shown if inner.first in ends]
-        for tail, head in zip(drawn, drawn[1:], strict=False):
+        for tail, head in itertools.pairwise(drawn):
             yield Edge("order", replace(tail, row=""), replace(head, row=""))

@@ -1,7 +1,7 @@
 """The graph of a checkpoint for other programs: GraphML, and JSON (schema `ckptaudit.graph/1`).
 
-Nodes go by the names of `diagram.ids`, like the parts of a picture; storages, which no picture draws, by `s-` and
-their number.
+Nodes go by the names of `diagram.ids`, like the parts of a picture; storages, which no picture draws, by `s-`
+and their number.
 """
 
 from __future__ import annotations
@@ -79,10 +79,10 @@ def _names(graph: DiGraph[NodeId]) -> dict[NodeId, str]:
             found[node] = f"s-{storages}"
             storages += 1
         elif node[0] == "tensor":
-            found[node] = anchor("tensor", node[1])  # type: ignore[arg-type]
+            found[node] = anchor("tensor", node[1])
         else:
-            _, root, path = node  # type: ignore[misc]
-            found[node] = anchor("module", (*root, path))  # type: ignore[has-type]
+            _, root, path = node
+            found[node] = anchor("module", (*root, path))
     return found
 
 

@@ -1,8 +1,8 @@
 """Where parts go: on shelves, in their order, like words in a text.
 
-Graphviz places nodes by their edges, and a checkpoint has hardly any: left alone, it puts a hundred boxes side
-by side. Here every part gets its place from its estimated size, and between shelves and columns stay gaps that
-edges run through (see `route`). Points, as Graphviz counts them, but y going down.
+Graphviz places nodes by their edges, and a checkpoint has hardly any: left alone, it puts a hundred boxes
+side by side. Here every part gets its place from its estimated size, and between shelves and columns stay
+gaps that edges run through (see `route`). Points, as Graphviz counts them, but y going down.
 """
 
 from __future__ import annotations
@@ -138,17 +138,18 @@ def settle(place: Place, x: float, y: float) -> None:
     """Give a frame and all that is in it their places on the page."""
     stack = [(place, x, y)]
     while stack:
-        here, here.x, here.y = stack.pop()
+        here, at, down = stack.pop()
+        here.x, here.y = at, down
         top = here.y + here.head + GAP / 2
         for shelf in here.shelves:
             top += shelf.attic
             shelf.y = top
             left = here.x + _PAD + here.lane
             for column in shelf.columns:
-                down = top
+                under = top
                 for each in column:
-                    stack.append((each, left, down))
-                    down += each.height + GAP / 2
+                    stack.append((each, left, under))
+                    under += each.height + GAP / 2
                 left += _wide(column) + GAP
             top += shelf.height + GAP
 

@@ -92,7 +92,11 @@ def frame(head: Head) -> Label:
 
 def _columns(head: Head, part: Box | None, told: Sequence[str]) -> Columns:
     """The widths of the three columns: names, shapes, and dtypes with what else there is."""
-    rows = [tuple(width(text, 10, is_fixed=True) + _PAD for text in _texts(row)) for row in part.rows] if part else []
+    rows = (
+        [tuple(width(text, 10, is_fixed=True) + _PAD for text in _texts(row)) for row in part.rows]
+        if part
+        else []
+    )
     first, second, third = (max((cells[place] for cells in rows), default=0.0) for place in range(3))
     if head.name:
         words = layer_words(head)
@@ -153,7 +157,8 @@ def _row(row: Row, fill: str, header: str, link: str, columns: Columns) -> str:
     own = "" if fill == header else fill
     colours = (SEVERE[row.severity] if row.severity else own, own, own)
     name, dims, words = (
-        f'<TD ALIGN="LEFT" WIDTH="{wide}"{_filled(colour)}' for wide, colour in zip(columns, colours, strict=True)
+        f'<TD ALIGN="LEFT" WIDTH="{wide}"{_filled(colour)}'
+        for wide, colour in zip(columns, colours, strict=True)
     )
     texts = _texts(row)
     return (

@@ -17,7 +17,7 @@ _EDGE, _MARGIN = 6.0, 12.0
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Where everything is. `top` holds all parts, `boxes` a box in every part: edges of Graphviz end at nodes.
+    """Where everything is. `top` holds all parts, `boxes` a box in each: edges of Graphviz end at nodes.
 
     `foot` are the tables below the picture by name, with their text.
     """

@@ -1,4 +1,4 @@
-"""What a picture is made of: frozen data, in words as they stand in the file, laid out and escaped by nobody yet."""
+"""What a picture is made of: frozen data, words as they stand in the file, neither laid out nor escaped."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything that is drawn. `folded` says what was summed up to keep it small, `notes` what else to know."""
+    """Everything that is drawn. `folded` says what was summed up to keep it small, `notes` what else."""
 
     totals: Totals
     children: tuple[Part, ...]

@@ -74,8 +74,8 @@ def picture(
         checkpoint,
         options,
         findings,
-        against and against.standings,
-        against and against.checkpoint,
+        against.standings if against else {},
+        against.checkpoint if against else checkpoint,
     )
     outline = Outline(seen)
     roots = [Item(group, "", (group.tree,), 0) for group in seen.groups]
@@ -101,7 +101,7 @@ def picture(
 
 
 def _is_framed(item: Item, roots: list[Item], layers: Layers) -> bool:
-    """Whether a state dict gets a frame of its own: there are others, or there is something to be said of it."""
+    """Whether a state dict gets a frame of its own: where there are others, or something is said of it."""
     return len(roots) > 1 or bool(item.group.name) or any(layers.of(item.group, item.members))
 
 
@@ -184,3 +184,5 @@ def _notes(checkpoint: Checkpoint, edges: tuple[Edge, ...], against: Compared | 
         yield "part of the file could not be read: more can be in it than is drawn"
     if against is not None:
         yield "dashed: expected by the reference, and not there"
+        for each in against.renames[:_FEW]:
+            yield f"renamed? {each.old or '*'} → {each.new or '*'} ({each.sure}, {plural(len(each.pairs), 'key')})"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ckptaudit.diagram.flow import GAP, Place
 
 Point = tuple[float, float]
+_MOST = 24  # edges that run beside each other; more run over one another
 LABEL = 120.0  # kept free for words beside a lane
 _STEP, _LINE = 6.0, 14.0  # between edges that run beside each other, and where there are words on each
 _ROUND = 6.0  # radius of a corner
@@ -45,15 +46,16 @@ def _up(place: Place) -> list[Place]:
 
 
 def reserve(tail: Place, head: Place) -> None:
-    """Keep free what an edge needs of the frame where its ends part: a lane at the left, or room above a shelf."""
+    """Keep free what an edge needs where its ends part: a lane at the left, or room above a shelf."""
     frame, one, other = parting(tail, head)
     if one is other:
         return
     if one.shelf == other.shelf and one.column != other.column:
-        frame.shelves[one.shelf].attic += _LINE
+        shelf = frame.shelves[one.shelf]
+        shelf.attic = min(shelf.attic + _LINE, _MOST * _LINE)
         frame.lane = max(frame.lane, _STEP if min(one.column, other.column) == 0 else 0.0)
         return
-    frame.lane = max(frame.lane, LABEL) + _STEP
+    frame.lane = min(max(frame.lane, LABEL) + _STEP, LABEL + _MOST * _STEP)
 
 
 class Router:
@@ -69,7 +71,7 @@ class Router:
         if one is other:  # from a frame to what is in it
             return self._into(tail, head)
         is_level = one.shelf == other.shelf and one.column != other.column
-        slot = self._used[frame, one.shelf if is_level else -1]
+        slot = self._used[frame, one.shelf if is_level else -1] % _MOST
         self._used[frame, one.shelf if is_level else -1] += 1
         out, back = _leave(tail, one, slot), _leave(head, other, slot)
         if is_level:
@@ -98,8 +100,8 @@ class Router:
     def _free(self, label: Point) -> Point:
         """The nearest place below where no other label is."""
         x, y = label
-        while any(abs(x - at) < LABEL and abs(y - height) < _LINE for at, height in self._labels):
-            y += 1
+        while any(abs(x - at) < LABEL and abs(y - height) < _LINE for at, height in self._labels[-_MOST:]):
+            y += _LINE
         self._labels.append((x, y))
         return x, y
 
@@ -175,7 +177,14 @@ def spline(points: Sequence[Point]) -> list[Point]:
     curve = [points[0]]
     for before, corner, after in zip(points, points[1:], points[2:], strict=False):
         entry, leave = _toward(corner, before), _toward(corner, after)
-        curve += [_part(curve[-1], entry, 1 / 3), _part(curve[-1], entry, 2 / 3), entry, corner, corner, leave]
+        curve += [
+            _part(curve[-1], entry, 1 / 3),
+            _part(curve[-1], entry, 2 / 3),
+            entry,
+            corner,
+            corner,
+            leave,
+        ]
     last = points[-1]
     return [*curve, _part(curve[-1], last, 1 / 3), _part(curve[-1], last, 2 / 3), last]
 

@@ -72,15 +72,15 @@ def _sum(weights: list[Weight]) -> Weight:
 def scene(
     checkpoint: Checkpoint,
     options: Options,
-    findings: Iterable[Finding] = (),
-    standings: Mapping[Path, Standing] | None = None,
-    drawn: Checkpoint | None = None,
+    findings: Iterable[Finding],
+    standings: Mapping[Path, Standing],
+    drawn: Checkpoint,
 ) -> Scene:
     """Gather what is known of `checkpoint`; `drawn` is it with the tensors that a reference misses."""
     tied = ties(checkpoint)
     names = alias_name(checkpoint)
     firsts = {tensor.path: names(group)[0] for group in tied for tensor in group[1:]}
-    groups = tuple(_groups(drawn or checkpoint, firsts))
+    groups = tuple(_groups(drawn, firsts))
     counts = parameters(checkpoint, tied)
     weights: dict[Node, Weight] = {}
     nodes: dict[Path, Node] = {}
@@ -88,7 +88,7 @@ def scene(
         for node in bottom_up(group.tree):
             if node.tensor is not None:
                 nodes[node.tensor.path] = node
-                weights[node] = _own(node.tensor, counts, firsts, standings or {})
+                weights[node] = _own(node.tensor, counts, firsts, standings)
             else:
                 weights[node] = _sum([weights[child] for child in node.children])
     apart, forced = _expanded(groups, options.expand)
@@ -99,7 +99,7 @@ def scene(
         tied,
         weights,
         nodes,
-        standings or {},
+        standings,
         _placed(groups, findings),
         apart,
         forced,
@@ -107,7 +107,10 @@ def scene(
 
 
 def _own(
-    tensor: TensorMeta, counts: Mapping[Path, int], firsts: Mapping[Path, str], standings: Mapping[Path, Standing]
+    tensor: TensorMeta,
+    counts: Mapping[Path, int],
+    firsts: Mapping[Path, str],
+    standings: Mapping[Path, Standing],
 ) -> Weight:
     if standings.get(tensor.path) == "missing":
         return Weight()
@@ -157,7 +160,7 @@ def paths(root: Node) -> Iterator[tuple[Node, str]]:
 
 
 def _placed(groups: Iterable[Group], findings: Iterable[Finding]) -> dict[Node, tuple[Finding, ...]]:
-    """Findings by the node that their keys name: a tensor or module by its path in its state dict, or in all."""
+    """Findings by the node that their keys name: by its path in its state dict, or in the saved object."""
     findings = list(findings)
     wanted = {key.removesuffix(".*") for finding in findings for key in finding.keys} - {""}
     if not wanted:

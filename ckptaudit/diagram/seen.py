@@ -1,4 +1,4 @@
-"""What a module is called beside its name: the class that the file names, or the layer that it seems to be."""
+"""What a module is beside its name: the class that the file names, or the layer that it seems to be."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Layers:
 
 
 def _shown(root: Item) -> Iterator[TensorMeta]:
-    """The tensors of modules that are drawn with their rows or open, those of all blocks that they stand for."""
+    """The tensors of modules whose rows are drawn, of all blocks that they stand for."""
     stack = [root]
     while stack:
         item = stack.pop()

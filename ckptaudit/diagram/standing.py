@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ckptaudit.blueprint import load
 from ckptaudit.diagram.parts import Standing
-from ckptaudit.match import Match, match
+from ckptaudit.match import Match, Rename, match
 from ckptaudit.model import Checkpoint, Path, Storage, TensorMeta
 from ckptaudit.saved import saved
 from ckptaudit.text import shape
@@ -15,9 +16,18 @@ from ckptaudit.text import shape
 _GHOST = "missing"  # the device of what is not there
 
 
+class Renamed(NamedTuple):
+    """One mapping of old names to new ones, how sure it is, and the tensors that it joins."""
+
+    old: str
+    new: str
+    sure: str
+    pairs: tuple[tuple[Path, Path], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """`checkpoint` with what is missing in it, where each tensor stands, and the renames: (old, new, how surely).
+    """`checkpoint` with what is missing in it, where each tensor stands, and what was renamed.
 
     A device is followed by a line end and the standing of the tensor where it has one: only what stands alike
     is alike.
@@ -25,13 +35,11 @@ class Compared:
 
     checkpoint: Checkpoint
     standings: dict[Path, Standing]
-    renames: tuple[tuple[Path, Path, str], ...]
+    renames: tuple[Renamed, ...]
     notes: dict[Path, str]
 
 
-def against(
-    checkpoint: Checkpoint, reference: str, seconds: float | None = None
-) -> Match:
+def against(checkpoint: Checkpoint, reference: str, seconds: float | None = None) -> Match:
     """Compare the model of a checkpoint with a reference.
 
     Raises CkptAuditError where the reference cannot be read, or several state dicts could be the model.
@@ -54,12 +62,20 @@ def compared(checkpoint: Checkpoint, found: Match) -> Compared:
     ghosts = dict(_ghosts(found, root))
     standings.update(dict.fromkeys(ghosts, "missing"))
     renames = tuple(
-        (found.rows[old].path, (*root, new), rename.sure)
-        for rename in found.renames
+        Renamed(each.mapped.old, each.mapped.new, each.sure, _joined(each, found, root, ghosts))
+        for each in found.renames
+    )
+    return Compared(_marked(checkpoint, ghosts, standings), standings, renames, notes)
+
+
+def _joined(
+    rename: Rename, found: Match, root: Path, ghosts: Mapping[Path, TensorMeta]
+) -> tuple[tuple[Path, Path], ...]:
+    return tuple(
+        (found.rows[old].path, (*root, new))
         for old, new in rename.pairs
         if old in found.rows and (*root, new) in ghosts
     )
-    return Compared(_marked(checkpoint, ghosts, standings), standings, renames, notes)
 
 
 def _ghosts(found: Match, root: Path) -> Iterator[tuple[Path, TensorMeta]]:

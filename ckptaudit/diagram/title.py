@@ -20,9 +20,8 @@ def title(picture: Picture) -> Table:
     """One line of totals."""
     name = shown(picture.totals.path.rpartition("/")[2], _NAME)
     told = shown(_facts(picture.totals), 2 * _LINE)
-    text = (
-        f'<FONT POINT-SIZE="15"><B>{html(name)}</B></FONT>&#160;&#160;&#160;<FONT COLOR="{FAINT}">{html(told)}</FONT>'
-    )
+    bold = f'<FONT POINT-SIZE="15"><B>{html(name)}</B></FONT>'
+    text = f'{bold}&#160;&#160;&#160;<FONT COLOR="{FAINT}">{html(told)}</FONT>'
     wide = round(width(name, 15) * 1.06 + width(told, 12) + 30)
     return _table(f'<TR><TD ALIGN="LEFT">{text}</TD></TR>', wide, 26.0)
 
@@ -48,10 +47,13 @@ def legend(picture: Picture) -> Table:
     if len(picture.legend) > _SWATCHES:
         swatches.append(("#ffffff", f"and {len(picture.legend) - _SWATCHES} more"))
     if color != "finding":
-        swatches += [(fill, str(severity)) for severity, fill in SEVERE.items() if severity in _found(picture)]
+        swatches += [
+            (fill, str(severity)) for severity, fill in SEVERE.items() if severity in _found(picture)
+        ]
     words = [shown(word, 40) for _, word in swatches]
     rows = [
-        f'<TR><TD BORDER="1" COLOR="{LINE}" BGCOLOR="{fill}" WIDTH="18"></TD><TD ALIGN="LEFT">{small(word)}</TD></TR>'
+        f'<TR><TD BORDER="1" COLOR="{LINE}" BGCOLOR="{fill}" WIDTH="18"></TD>'
+        f'<TD ALIGN="LEFT">{small(word)}</TD></TR>'
         for (fill, _), word in zip(swatches, words, strict=True)
     ]
     return _table("".join(rows), *_size(words, 36.0)) if rows else ("", 0.0, 0.0)

@@ -110,7 +110,7 @@ def _from_file(checkpoint: Checkpoint, own: Saved, device: str) -> Rebuilt:
         odd=tuple(_listed(planned, "odd")),
         moved=moved(checkpoint, planned.tensors.values(), device),
         unloaded={each.key: each.reason for each in (*left, *lost)},
-        cannot_run=(*_without_values(planned, tensors), *cannot_run(planned)),
+        cannot_run=(*_without_values(planned, tensors), *cannot_run(module)),
     )
 
 

@@ -174,12 +174,11 @@ def _hang(module: Any, children: Mapping[str, Any]) -> None:
         module._modules[name] = child
 
 
-def cannot_run(plan: Plan) -> tuple[str, ...]:
-    """Why the forward of what `build` makes of `plan` cannot run; empty where it can."""
+def cannot_run(module: torch.nn.Module) -> tuple[str, ...]:
+    """Why the forward of what `build` made cannot run; empty where it can."""
     from ckptaudit.rebuild.modules import Refusal, Skeleton, refusal_of
 
     found: dict[str, list[str]] = {}
-    module = build(plan)
     called = {
         "": module,
         **{path: child for path, child in module.named_modules() if _is_called(module, path)},

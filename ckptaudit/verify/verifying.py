@@ -39,7 +39,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What both are run with: `inputs` as text (`2x20:float32`) or a file of tensors, else they are derived."""
+    """What both are run with: `inputs` as text (`2x20:float32`) or in a file; else they are derived."""
 
     inputs: tuple[str, ...] = ()
     inputs_file: str | None = None

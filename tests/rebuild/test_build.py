@@ -292,7 +292,7 @@ def test_guesses_that_fit_run_and_others_refuse() -> None:
     with pytest.raises(UnknownForwardError, match="no Linear after all: weight has shape"):
         children["2"](torch.ones(1, 2))
     plan = plan_of(state, {"": Part(""), "0": linear, "1": unsure, "2": wrong})
-    assert [reason.partition(":")[0] for reason in cannot_run(plan)] == ["the model", "1", "2"]
+    assert [reason.partition(":")[0] for reason in cannot_run(build(plan))] == ["the model", "1", "2"]
     again = pickle.loads(pickle.dumps(module))
     with pytest.raises(UnknownForwardError):
         copy.deepcopy(again)(1)

@@ -8,7 +8,8 @@
   const KINDS = ["module", "tensor", "fold", "state-dict"]; // as tree.py numbers them
   // What a row holds, in this order; of some only the place in the list of words.
   const FIELDS = "parent kind name badge detail shape dtype device note share size parameters bytes anchor".split(" ");
-  const WORDS = new Set(["badge", "detail", "shape", "dtype", "device", "note", "share", "size"]);
+  const WORDS = ["badge", "detail", "shape", "dtype", "device", "note", "share", "size"];
+  const IS_WORD = FIELDS.map((name) => WORDS.includes(name));
   const SEVERITIES = ["", "note", "warning", "error"];
   const STEPS = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
   const collator = new Intl.Collator("en", { numeric: true });
@@ -45,7 +46,7 @@
       Object.assign(this, { order: data.order, parameters: data.parameters, depth: data.depth, roots: [] });
       this.nodes = data.rows.map((row) => {
         const node = { children: [], tied: [], worst: 0 };
-        FIELDS.forEach((name, place) => (node[name] = WORDS.has(name) ? data.words[row[place]] : row[place]));
+        row.forEach((value, place) => (node[FIELDS[place]] = IS_WORD[place] ? data.words[value] : value));
         node.kind = KINDS[node.kind];
         return node;
       });
@@ -261,7 +262,7 @@
       this.output.textContent = "";
       if (!wanted) return this.draw();
       const text = (node) =>
-        (node.text ??= [this.path(node), ...[...WORDS].map((name) => node[name])].join("\n").toLowerCase());
+        (node.text ??= [this.path(node), ...WORDS.map((name) => node[name])].join("\n").toLowerCase());
       const nodes = this.nodes.filter((node) => node.kind !== "fold");
       const terms = wanted.split(/\s+/);
       let found = nodes.filter((node) => text(node).includes(wanted));
@@ -376,23 +377,26 @@
       this.canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
       this.canvas.addEventListener("pointerdown", (event) => this.drag(event));
       this.canvas.addEventListener("dragstart", (event) => event.preventDefault());
-      addEventListener("resize", () => this.canvas.clientWidth === this.room || this.fit());
+      addEventListener("resize", () => this.canvas.clientWidth === this.room || this.fit(true));
       figure.classList.add("moves");
-      this.fit();
+      this.fit(true);
     }
 
     show() {
       this.svg.setAttribute("viewBox", this.view.map((number) => number.toFixed(2)).join(" "));
     }
 
-    // Whole, in the middle, and not larger than it was drawn (in points: 4 pixels for 3 of them).
-    fit() {
+    // Whole, in the middle, and not larger than it was drawn (in points: 4 pixels for 3 of them). At first one that
+    // nobody could read so is as wide as there is room, and begins at its top.
+    fit(first) {
       const [x, y, width, height] = this.whole;
       const room = (this.room = this.canvas.clientWidth);
-      const scale = Math.min(room / width, (innerHeight * 0.75) / height, 4 / 3);
-      this.canvas.style.height = `${Math.max(160, Math.ceil(height * scale) + 16)}px`;
+      const widest = Math.min(room / width, 4 / 3);
+      let scale = Math.min(widest, (innerHeight * 0.85) / height);
+      if (first && scale < 0.6) scale = widest;
+      this.canvas.style.height = `${Math.max(160, Math.min(height * scale + 16, innerHeight * 0.85))}px`;
       const [wide, high] = [room / scale, this.canvas.clientHeight / scale];
-      this.view = [x - (wide - width) / 2, y - (high - height) / 2, wide, high];
+      this.view = [x - (wide - width) / 2, y - Math.max(0, high - height) / 2, wide, high];
       this.show();
     }
 
