@@ -185,4 +185,5 @@ def _notes(checkpoint: Checkpoint, edges: tuple[Edge, ...], against: Compared | 
     if against is not None:
         yield "dashed: expected by the reference, and not there"
         for each in against.renames[:_FEW]:
-            yield f"renamed? {each.old or '*'} → {each.new or '*'} ({each.sure}, {plural(len(each.pairs), 'key')})"
+            keys = plural(len(each.pairs), "key")
+            yield f"renamed? {each.old or '*'} → {each.new or '*'} ({each.sure}, {keys})"

@@ -8,8 +8,11 @@ leaves both replacements alone: what is needed is these few lines.
 
 from __future__ import annotations
 
+from re import compile as regex
+
 from ckptaudit.text import clip, safe
 
+_BRACKET = regex(r"(?:^|(?<=;))\]+")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 
 
@@ -19,8 +22,12 @@ def shown(text: str, width: int) -> str:
 
 
 def html(text: str) -> str:
-    """Text inside an HTML-like label, or an attribute there."""
-    return text.replace("\\", "\\\\").translate(_ENTITIES)
+    """Text inside an HTML-like label, or an attribute there.
+
+    Graphviz 2.43 takes a bracket that no other text stands before for the end of a CDATA section.
+    """
+    escaped = text.replace("\\", "\\\\").translate(_ENTITIES)
+    return _BRACKET.sub(lambda found: found[0].replace("]", "&#93;"), escaped)
 
 
 def attribute(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from ckptaudit.blueprint import load
 from ckptaudit.diagram.parts import Standing
@@ -13,7 +13,7 @@ from ckptaudit.model import Checkpoint, Path, Storage, TensorMeta
 from ckptaudit.saved import saved
 from ckptaudit.text import shape
 
-_GHOST = "missing"  # the device of what is not there
+MISSING: Final = "missing"  # the device of what is not there
 
 
 class Renamed(NamedTuple):
@@ -83,7 +83,7 @@ def _ghosts(found: Match, root: Path) -> Iterator[tuple[Path, TensorMeta]]:
         wanted = found.blueprint.tensors.get(key)
         if wanted is not None:
             path = (*root, key)
-            yield path, TensorMeta(path, key, wanted.dtype, wanted.shape, (), 0, _GHOST)
+            yield path, TensorMeta(path, key, wanted.dtype, wanted.shape, (), 0, MISSING)
 
 
 def _marked(
@@ -91,7 +91,7 @@ def _marked(
 ) -> Checkpoint:
     """Tensors moved to a storage whose device says how they stand: so they fold only with their like."""
     tensors = {**checkpoint.tensors, **ghosts}
-    storages = {**checkpoint.storages, _GHOST: Storage(_GHOST, None, _GHOST, 0, None)}
+    storages = {**checkpoint.storages, MISSING: Storage(MISSING, None, MISSING, 0, None)}
     for path, standing in standings.items():
         tensor = tensors[path]
         storage = storages.get(tensor.storage)

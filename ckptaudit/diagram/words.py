@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ckptaudit.diagram.parts import Box, Head
 from ckptaudit.diagram.quote import shown
-from ckptaudit.diagram.standing import unmarked
+from ckptaudit.diagram.standing import MISSING, unmarked
 from ckptaudit.fold import Difference
 from ckptaudit.text import grouped, listing, plural, shape, short, size
 
@@ -69,8 +69,8 @@ def _changes(found: Iterable[Difference]) -> list[str]:
 
 def _change(difference: Difference) -> str:
     here, there = difference.here, difference.there
-    if here is None:
-        return "absent"
+    if here is None or unmarked(here[2]) == MISSING:
+        return "absent" if here is None else MISSING
     if there is None:
         return f"{shape(here[1])} {here[0]} only here"
     pairs = zip(

@@ -5,6 +5,7 @@ Needs torch. `CASES` are by name; each makes its module anew from the same rando
 
 from __future__ import annotations
 
+import copy
 import functools
 import warnings
 from collections.abc import Callable, Mapping
@@ -26,7 +27,7 @@ class Case(NamedTuple):
         torch.manual_seed(7)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self.make()
+            return copy.deepcopy(self.make())  # scripting a module leaves its mark on modules given to it
 
 
 CASES: dict[str, Case] = {}

@@ -11,6 +11,7 @@
   const WORDS = ["badge", "detail", "shape", "dtype", "device", "note", "share", "size"];
   const IS_WORD = FIELDS.map((name) => WORDS.includes(name));
   const SEVERITIES = ["", "note", "warning", "error"];
+  const ZOOMS = { "+": 0.8, "=": 0.8, "-": 1.25 };
   const STEPS = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] };
   const collator = new Intl.Collator("en", { numeric: true });
 
@@ -74,7 +75,6 @@
 
     children(node) {
       const children = node ? node.children : this.roots;
-      if (this.order === "file") return children;
       if (!this.sorted.has(node)) this.sorted.set(node, this.sort([...children], (each) => each.name));
       return this.sorted.get(node);
     }
@@ -127,8 +127,7 @@
 
     item(level, place, of) {
       const row = element("div", "row");
-      const about = { role: "treeitem", "aria-level": level, "aria-posinset": place, "aria-setsize": of, tabindex: -1 };
-      for (const [name, value] of Object.entries(about)) row.setAttribute(name, value);
+      Object.assign(row, { role: "treeitem", ariaLevel: level, ariaPosInSet: place, ariaSetSize: of, tabIndex: -1 });
       row.style.setProperty("--level", Math.min(level - 1, 12));
       return row;
     }
@@ -264,9 +263,8 @@
       const text = (node) =>
         (node.text ??= [this.path(node), ...WORDS.map((name) => node[name])].join("\n").toLowerCase());
       const nodes = this.nodes.filter((node) => node.kind !== "fold");
-      const terms = wanted.split(/\s+/);
       let found = nodes.filter((node) => text(node).includes(wanted));
-      if (!found.length) found = nodes.filter((node) => terms.every((term) => text(node).includes(term)));
+      if (!found.length) found = nodes.filter((node) => wanted.split(/\s+/).every((term) => text(node).includes(term)));
       const shown = this.sort(found, (node) => this.path(node)).slice(0, FOUND);
       this.rows.replaceChildren(...shown.map((node, place) => this.row(node, 1, place + 1, found.length, wanted)));
       this.rows.firstElementChild?.setAttribute("tabindex", "0");
@@ -386,8 +384,8 @@
       this.svg.setAttribute("viewBox", this.view.map((number) => number.toFixed(2)).join(" "));
     }
 
-    // Whole, in the middle, and not larger than it was drawn (in points: 4 pixels for 3 of them). At first one that
-    // nobody could read so is as wide as there is room, and begins at its top.
+    // Whole, and not larger than it was drawn (in points: 4 pixels for 3 of them). One that nobody could read
+    // so is at first as wide as there is room, and begins at its top.
     fit(first) {
       const [x, y, width, height] = this.whole;
       const room = (this.room = this.canvas.clientWidth);
@@ -415,11 +413,11 @@
     }
 
     act(what) {
-      const [zoom, step] = [{ "+": 0.8, "=": 0.8, "-": 1.25 }[what], STEPS[what]];
-      if (zoom) this.zoom(zoom);
-      else if (step) this.move(...step);
+      if (what in ZOOMS) this.zoom(ZOOMS[what]);
+      else if (what in STEPS) this.move(...STEPS[what]);
       else if (what === "0") this.fit();
-      return Boolean(zoom || step || what === "0");
+      else return false;
+      return true;
     }
 
     print(starts) {
@@ -458,8 +456,7 @@
         if (moved) setTimeout(() => removeEventListener("click", swallow, true), 0);
       };
       addEventListener("pointermove", move, over);
-      addEventListener("pointerup", stop, over);
-      addEventListener("pointercancel", stop, over);
+      for (const type of ["pointerup", "pointercancel"]) addEventListener(type, stop, over);
     }
   }
 
@@ -479,10 +476,8 @@
     }
   };
 
-  const near = new IntersectionObserver(
-    (entries) => entries.forEach((entry) => entry.isIntersecting && treeOf(entry.target)),
-    { rootMargin: "800px" },
-  );
+  const meet = (entries) => entries.forEach((entry) => entry.isIntersecting && treeOf(entry.target));
+  const near = new IntersectionObserver(meet, { rootMargin: "800px" });
   hosts.forEach((host) => near.observe(host));
   const diagrams = [...document.querySelectorAll("figure.diagram")].map((figure) => new Diagram(figure));
 

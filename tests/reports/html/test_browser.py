@@ -161,7 +161,9 @@ def test_keys(browser: Any, show: Open, drawing: None) -> None:
     assert labels(browser).count("attn") == 12
     press(browser, Keys.ARROW_LEFT, Keys.ARROW_LEFT, Keys.ENTER)
     assert labels(browser).count("attn") == 0
-    tabs = browser.execute_script("return document.querySelectorAll('.rows [role=treeitem][tabindex=\"0\"]').length")
+    tabs = browser.execute_script(
+        "return document.querySelectorAll('.rows [role=treeitem][tabindex=\"0\"]').length"
+    )
     assert tabs == 1
 
 
@@ -169,7 +171,11 @@ def test_sort(browser: Any, show: Open, drawing: None) -> None:
     show(inspected(checkpoint({(): ("model", {"b": (9,), "a10": (2, 3), "a9": (100,)})}), View()))
     # Siblings that differ by a number come in its order wherever they stand in the file.
     assert labels(browser) == ["b", "a9", "a10"]
-    for order, told in (("name", ["a9", "a10", "b"]), ("size", ["a9", "b", "a10"]), ("file", ["b", "a9", "a10"])):
+    for order, told in (
+        ("name", ["a9", "a10", "b"]),
+        ("size", ["a9", "b", "a10"]),
+        ("file", ["b", "a9", "a10"]),
+    ):
         browser.find_element(By.CSS_SELECTOR, f"option[value={order}]").click()
         assert labels(browser) == told
 

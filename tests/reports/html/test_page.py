@@ -51,7 +51,9 @@ def shown(page: Page) -> list[str]:
 
 def named(name: str) -> Checkpoint:
     """A checkpoint in which every text that a file can choose is `name`."""
-    made = checkpoint({(name,): ("model", {name: (2, 3), "other.weight": (4,)}), ("ema",): ("ema", {name: (1,)})})
+    made = checkpoint(
+        {(name,): ("model", {name: (2, 3), "other.weight": (4,)}), ("ema",): ("ema", {name: (1,)})}
+    )
     tensors = {
         path: tensor._replace(dtype=name, layout=name, subclass=name) for path, tensor in made.tensors.items()
     }
@@ -109,7 +111,9 @@ def test_reports(name: str) -> None:
     page = assert_inert(checked(sample, lambda file: gpt2()))
     assert len(page.of_class("finding")) == sum(len(each.findings) for each in sample.files)
     assert len(page.of_class("part")) == len(sample.files)
-    assert ("index" in [each.attributes.get("class") for each in page.all("table")]) == (len(sample.files) > 1)
+    assert ("index" in [each.attributes.get("class") for each in page.all("table")]) == (
+        len(sample.files) > 1
+    )
 
 
 def test_a_report_of_several_files() -> None:

@@ -46,7 +46,10 @@ def test_what_is_left_out_whole(inside: str) -> None:
         ('<g onclick="alert(1)" onload="x" style="fill:red"/>', "<g></g>"),
         ('<path d="M0 0" fill="url(http://evil.example)"/>', '<path d="M0 0"></path>'),
         ('<path d="M0 0" fill="URL (#x)"/>', '<path d="M0 0"></path>'),
-        ('<text x="1">a &lt;b&gt; &amp;amp; "c"</text>', '<text x="1">a &lt;b&gt; &amp;amp; &quot;c&quot;</text>'),
+        (
+            '<text x="1">a &lt;b&gt; &amp;amp; "c"</text>',
+            '<text x="1">a &lt;b&gt; &amp;amp; &quot;c&quot;</text>',
+        ),
         ('<g id="a&quot;b"/>', '<g id="a&quot;b"></g>'),
         ("<title>node1</title>", ""),
         ('<a xlink:title="a &lt;b>"/>', "<a><title>a &lt;b&gt;</title></a>"),

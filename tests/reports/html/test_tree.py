@@ -64,7 +64,9 @@ def test_a_block_that_differs_stands_beside_the_fold() -> None:
     assert found[odd["parent"]]["name"] == "h"
 
 
-@pytest.mark.parametrize("name", ["rgnet", "shared", "chimera", "train_ckpt", "devices_mixed", "lazy_half", "views"])
+@pytest.mark.parametrize(
+    "name", ["rgnet", "shared", "chimera", "train_ckpt", "devices_mixed", "lazy_half", "views"]
+)
 def test_every_tensor_has_a_row_and_parameters_are_counted_once(name: str) -> None:
     found = read_at(str(FIXTURES / f"{name}.pt"))
     tree = made(found)
@@ -87,7 +89,11 @@ def test_ties_are_places_of_rows() -> None:
 
 def test_modules_and_tensors_are_found_by_their_names() -> None:
     found = made(read_at(str(FIXTURES / "train_ckpt.pt")))
-    assert found.anchors["0.weight"] == found.anchors["model.0.weight"] == anchor("tensor", ("model", "0.weight"))
+    assert (
+        found.anchors["0.weight"]
+        == found.anchors["model.0.weight"]
+        == anchor("tensor", ("model", "0.weight"))
+    )
     assert found.anchors["0"] == found.anchors["model.0"] == anchor("module", ("model", "0"))
     assert found.anchors["optimizer"] == anchor("state-dict", ("optimizer",))
 
