@@ -105,7 +105,11 @@ def _draw(request: Request) -> int:
     except OSError as error:
         unwritten(error)
         return NOT_AUDITED
-    return NOT_AUDITED if any(problem.incomplete for problem in checkpoint.problems) else 0
+    problem = next((problem for problem in checkpoint.problems if problem.incomplete), None)
+    if problem is None:
+        return 0
+    complain(f"{request.path}: not read completely: {problem.detail}")
+    return NOT_AUDITED
 
 
 def _keep_apart(request: Request) -> None:

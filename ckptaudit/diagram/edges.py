@@ -88,13 +88,13 @@ def renames(found: Iterable[Renamed], places: Places) -> list[Edge]:
     return edges
 
 
-def orders(items: Iterable[Item], ends: Mapping[Node, End]) -> Iterator[Edge]:
+def orders(items: Iterable[Item], form: str, ends: Mapping[Node, End]) -> Iterator[Edge]:
     """What runs after what, in the modules that are drawn open and whose order the file tells."""
     stack = list(items)
     while stack:
         item = stack.pop()
         stack += item.shown
-        if not (item.is_open and in_order(item.first)) or item.left_out or item.rows:
+        if not (item.is_open and in_order(item.first, form)) or item.left_out:
             continue
         drawn = [ends[inner.first] for inner in item.shown if inner.first in ends]
         for tail, head in itertools.pairwise(drawn):

@@ -73,7 +73,7 @@ class Outline:
     def _folds(self, node: Node) -> list[Fold]:
         children = ordered(node.children)
         found = folds(children, self._scene.apart)
-        if in_order(node) and not _consecutive(children, found):
+        if in_order(node, self._scene.checkpoint.format) and not _consecutive(children, found):
             return [Fold((child,)) for child in children]  # in a row whose order is told, each has its place
         return found
 

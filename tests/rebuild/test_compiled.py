@@ -28,6 +28,9 @@ def scripted(path: Path, module: nn.Module) -> bool:
             torch.jit.save(torch.jit.script(module), str(path))
         except Exception:
             return False
+        finally:
+            for each in module.modules():  # what scripting leaves there: cases share some of their modules
+                vars(each).pop("__overloads__", None)
     return True
 
 
@@ -90,6 +93,9 @@ def exported(path: Path, module: nn.Module, inputs: tuple[object, ...]) -> bool:
             torch.export.save(torch.export.export(module, inputs), path)
         except Exception:
             return False
+        finally:
+            for each in module.modules():  # what scripting leaves there: cases share some of their modules
+                vars(each).pop("__overloads__", None)
     return True
 
 

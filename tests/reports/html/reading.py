@@ -113,7 +113,10 @@ class Page(HTMLParser):
         return meta.attributes["content"] or ""
 
 
-FIELDS = "parent kind name badge detail shape dtype device note share size parameters bytes anchor".split()
+FIELDS = (
+    *("parent", "kind", "name", "badge", "detail", "shape", "dtype", "device", "note", "share", "size"),
+    *("parameters", "bytes", "anchor"),
+)
 WORDS = {"badge", "detail", "shape", "dtype", "device", "note", "share", "size"}
 
 

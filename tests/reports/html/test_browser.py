@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, searches, sorts, follows keys and links, and says nothing to its console."""
+"""The page in a real browser: it draws, searches, sorts, follows keys and links, and logs no error."""
 
 from __future__ import annotations
 
@@ -324,7 +324,8 @@ def test_print(browser: Any, show: Open, drawing: None) -> None:
     show(checked(report(file("a.pt", found(error("x", keys)))), lambda file: gpt2()))
     browser.execute_script(
         "addEventListener('beforeprint', () => {"
-        "window.printed = [document.querySelectorAll('.row').length, document.querySelector('details').open]})"
+        "const rows = document.querySelectorAll('.row').length;"
+        "window.printed = [rows, document.querySelector('details').open]})"
     )
     before = labels(browser)
     pdf = base64.b64decode(browser.execute_cdp_cmd("Page.printToPDF", {})["data"])

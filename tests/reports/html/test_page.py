@@ -20,8 +20,8 @@ from tests.reports.html.reading import Page, assert_inert, rows
 
 pytest.importorskip("jinja2", reason="the page is made with jinja2")
 
-from ckptaudit.reports.html.page import checked, inspected, refused  # noqa: E402
-from ckptaudit.reports.html.part import View  # noqa: E402
+from ckptaudit.reports.html.page import checked, inspected, refused
+from ckptaudit.reports.html.part import View
 
 FIXTURES = Path(__file__).parents[3] / "fixtures"
 pytestmark = pytest.mark.usefixtures("drawing")
