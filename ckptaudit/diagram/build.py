@@ -17,7 +17,7 @@ from ckptaudit.fold import Fold, Node, differences
 from ckptaudit.model import Path, TensorMeta
 from ckptaudit.text import grouped, plural
 
-MOST_ROWS = 12  # of one box
+MOST_ROWS = 16  # of one box
 _TOLD = 8  # findings of one part
 
 _ROLES = {
@@ -62,7 +62,8 @@ class Builder:
         if not item.is_open:
             inner = replace(head, anchor=f"{head.anchor}-in", name="", note="")
             return Cluster(replace(head, parameters=0, nbytes=0), (self._summary(item, inner),))
-        return Cluster(head, tuple(self._children(item, head)))
+        inside = tuple(self._children(item, head))
+        return Cluster(head, inside) if inside else Box(head, NONE)
 
     def part(self, item: Item) -> Part:
         """One module, and what is drawn in it."""

@@ -87,7 +87,11 @@ def picture(
     )
     places = Places(seen, outline, builder.ends)
     tied, inside = ties(seen, places)
-    edges = (*tied, *(renames(against.renames, places) if against else ()), *orders(roots, checkpoint.format, builder.ends))
+    edges = (
+        *tied,
+        *(renames(against.renames, places) if against else ()),
+        *orders(roots, checkpoint.format, builder.ends),
+    )
     parts = tuple(_noted(part, inside) for part in parts)
     return Picture(
         _totals(seen, findings),
@@ -173,7 +177,11 @@ def _folded(roots: list[Item], outline: Outline) -> Iterator[str]:
 
 def _notes(checkpoint: Checkpoint, edges: tuple[Edge, ...], against: Compared | None) -> Iterator[str]:
     if any(edge.kind == "order" for edge in edges):
-        told = "exported program lists calls" if checkpoint.format == "torch-export" else "file names a Sequential"
+        told = (
+            "exported program lists calls"
+            if checkpoint.format == "torch-export"
+            else "file names a Sequential"
+        )
         yield f"grey arrows: order of execution, where the {told}; elsewhere it is not known"
     elif not edges and not checkpoint.tensors:
         yield "nothing to draw: no tensor, and no module that is known"

@@ -154,7 +154,7 @@ def onward(tail: Place, head: Place) -> Way:
         out, into = tail.x + tail.width / 2, head.x + min(head.width, tail.width) / 2
         if abs(out - into) < 2 * _ROUND:
             out = into = max(tail.x, head.x) + min(tail.width, head.width) / 2
-        turn = head.y - GAP / 4
+        turn = head.y - GAP * 0.45
         points = [(out, tail.y + tail.height), (out, turn), (into, turn), (into, head.y)]
     return Way(_straight(points), points[0])
 

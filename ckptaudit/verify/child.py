@@ -8,6 +8,7 @@ from typing import Any
 
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.isolated.inside import RefusalError, build, serve
+from ckptaudit.limits import Limits
 from ckptaudit.locate import read_at
 from ckptaudit.rebuild.place import place
 from ckptaudit.text import dotted
@@ -33,7 +34,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     torch.set_deterministic_debug_mode(int(request["fill"]))
     try:
         factory = _factory(request)
-        loaded = load(request["path"], factory, request["maps"], request["device"], request["dtype"])
+        checkpoint = read_at(request["path"], Limits(**request["limits"]))
+        loaded = load(checkpoint, factory, request["maps"], request["device"], request["dtype"])
     except CkptAuditError as error:
         raise RefusalError(error.reason, error.remedy) from error
     finally:

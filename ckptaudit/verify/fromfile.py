@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import sha256
 
-from ckptaudit.locate import read_at
 from ckptaudit.model import Checkpoint, Span, TensorMeta
 from ckptaudit.saved import saved
 from ckptaudit.source import LocalFile
@@ -15,12 +14,13 @@ _CHUNK = 2**20
 _LOADED = ("from_file", "from_tie")
 
 
-def unlike_file(path: str, renamed: Mapping[str, str], weights: Mapping[str, Weight]) -> tuple[str, ...]:
+def unlike_file(
+    checkpoint: Checkpoint, renamed: Mapping[str, str], weights: Mapping[str, Weight]
+) -> tuple[str, ...]:
     """The keys that count as loaded and whose values in the model are others than under that key in the file.
 
     Where a model ties what the file holds twice, one of the two is lost; what lies strided is not looked at.
     """
-    checkpoint = read_at(path)
     found = []
     for key, row in saved(checkpoint).tensors.items():
         weight = weights.get(renamed.get(key, key))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ckptaudit.errors import CkptAuditError
+from ckptaudit.model import Checkpoint
 from ckptaudit.verify.facts import Load, Weight
 from ckptaudit.verify.fromfile import unlike_file
 from ckptaudit.verify.held import tensors_of, weigh
@@ -24,21 +25,25 @@ class Loaded(NamedTuple):
 
 
 def load(
-    path: str, build: Callable[[], Any] | None, maps: Sequence[str], device: str, dtype: str | None
+    checkpoint: Checkpoint,
+    build: Callable[[], Any] | None,
+    maps: Sequence[str],
+    device: str,
+    dtype: str | None,
 ) -> Loaded:
-    """Rebuild the checkpoint at `path` on the device, in `dtype` where that is given.
+    """Rebuild `checkpoint` on the device, in `dtype` where that is given.
 
     Raises CkptAuditError where that fails, and whatever `build`, the caller's code, raises.
     """
     from ckptaudit.rebuild import rebuild
 
-    rebuilt = rebuild(path, model=build, maps=tuple(maps), device=device)
+    rebuilt = rebuild(checkpoint, model=build, maps=tuple(maps), device=device)
     module = rebuilt.module
     align(module)
     sources = {key: origin.source for key, origin in rebuilt.origins.items()}
     weights = weigh(tensors_of(module), lambda name: sources.get(name, ""))
     if dtype:
-        module.to(_floating(path, dtype))
+        module.to(_floating(checkpoint.path, dtype))
     load = Load(
         missing=tuple(rebuilt.missing),
         unexpected=tuple(rebuilt.unexpected),
@@ -46,7 +51,7 @@ def load(
         renamed=dict(rebuilt.renamed),
         lost_on_save=tuple(rebuilt.lost_on_save),
         unloaded=tuple(rebuilt.unloaded),
-        lost=unlike_file(path, rebuilt.renamed, weights),
+        lost=unlike_file(checkpoint, rebuilt.renamed, weights),
         hooks=tuple(rebuilt.hooks),
         odd=tuple(rebuilt.odd),
         suggested=tuple(rebuilt.suggested),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ckptaudit.isolated import ChildError, target
 from ckptaudit.isolated.process import ask
+from ckptaudit.limits import Limits
 from ckptaudit.verify.facts import Observation
 from ckptaudit.verify.observe import SEED
 from ckptaudit.verify.records import load
@@ -43,6 +44,7 @@ class Job:
     reference: str = ""
     seconds: float = SECONDS
     nbytes: int = 0
+    limits: Limits = field(default_factory=Limits)
 
 
 def observe_all(jobs: Sequence[Job]) -> list[Observation]:
@@ -70,6 +72,7 @@ def observe_in_child(job: Job) -> Observation:
         "inputs": job.inputs,
         "reference": job.reference,
         "seconds": job.seconds,
+        "limits": asdict(job.limits),
     }
     try:
         ask(_CHILD, request, job.model or job.path, job.seconds)

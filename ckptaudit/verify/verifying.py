@@ -122,6 +122,7 @@ def job_for(side: Side, settings: Settings, checkpoint: Checkpoint, out: str) ->
         inputs=_inputs(settings),
         seconds=settings.seconds,
         nbytes=checkpoint.nbytes,
+        limits=settings.limits or Limits(),
     )
 
 

@@ -259,4 +259,4 @@ def test_help_names_every_command_and_imports_none() -> None:
 
 def test_every_command_is_a_file_of_its_name() -> None:
     files = {path.stem for path in Path(ckptaudit.cli.__file__).parent.glob("[a-z]*.py")}
-    assert files == {*COMMANDS, "options"}
+    assert files == {*COMMANDS, "options", "running"}

@@ -20,6 +20,8 @@ def drawing(part: Part) -> Section | None:
         return _without("; ".join(filter(None, (error.reason, error.remedy))))
     except UnsafeError as error:
         return _without(f"what was drawn cannot be shown: {error}")
+    except Exception as error:  # our own bug: no reason to lose the rest of the page
+        return _without(f"internal error ({type(error).__name__}: {error}); please report it, with the file")
     return Section("diagram", "Diagram", "diagram", svg, f"drawn by {safe(by)}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ckptaudit.audit import FileReport, Finding, Rule, Severity
@@ -113,7 +113,10 @@ def _place(finding: Finding) -> str:
     return f"{plural(span.nbytes, 'byte')} of {safe(clip(span.file, _KEY))} from byte {grouped(span.start)}"
 
 
-def pages(rules: Mapping[str, Rule], names: Iterator[str]) -> list[tuple[Rule, list[Block]]]:
+Pages = Sequence[tuple[Rule, list["Block"]]]
+
+
+def pages(rules: Mapping[str, Rule], names: Iterable[str]) -> Pages:
     """The pages of the rules that found something, in the order of all rules."""
     wanted = set(names)
     return [(rule, list(_blocks(rule.page))) for name, rule in rules.items() if name in wanted]

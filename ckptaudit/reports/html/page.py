@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ckptaudit.audit import FileReport, Report, Rule
+from ckptaudit.audit import FileReport, Report
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.model import Checkpoint
 from ckptaudit.reports.check.wording import counts, not_looked_at
-from ckptaudit.reports.html.findings import counted, marks, pages
-from ckptaudit.reports.html.part import Part, View
+from ckptaudit.reports.html.findings import Pages, counted, marks, pages
+from ckptaudit.reports.html.part import Part, Section, View
 from ckptaudit.reports.html.sections import sections
 from ckptaudit.reports.html.tree import Tree, build
 from ckptaudit.reports.inspect.notes import header
@@ -58,6 +58,15 @@ class _Head(NamedTuple):
     files: list[_Entry]
 
 
+class _Told(NamedTuple):
+    """A part as the page shows it, without the checkpoint that it is about: there can be thousands of them."""
+
+    path: str
+    prefix: str
+    facts: str
+    sections: list[Section]
+
+
 def require() -> None:
     """Raise NoJinjaError where no page can be made."""
     _environment()
@@ -69,13 +78,13 @@ def inspected(checkpoint: Checkpoint, view: View) -> str:
     tree = build(checkpoint, chosen, tied, view.selection, view.expand)
     tree.data["depth"] = view.depth
     part = Part(checkpoint.path, checkpoint, chosen, tree=tree if tree.size <= MOST_ROWS else None)
-    return _page(_Head(_title(checkpoint.path), "", "", [], []), [part], {})
+    return _page(_Head(_title(checkpoint.path), "", "", [], []), [_tell(part)])
 
 
 def refused(path: str, told: str) -> str:
     """The page on a file that could not be read, and why."""
     head = _Head(_title(path), "nothing could be read", "error", [], [])
-    return _page(head, [Part(path, refusal=told)], {})
+    return _page(head, [_tell(Part(path, refusal=told))])
 
 
 def checked(report: Report, read: Read = lambda file: None) -> str:
@@ -84,7 +93,7 @@ def checked(report: Report, read: Read = lambda file: None) -> str:
     order = sorted(range(len(report.files)), key=lambda place: -_worst(report.files[place]))
     drawn = set(order[:MOST_DRAWINGS])
     room = MOST_ROWS
-    parts: dict[int, Part] = {}
+    told: dict[int, _Told] = {}
     for place in order:  # what is worst has its tree first
         file = report.files[place]
         prefix = f"f{place + 1}-" if len(report.files) > 1 else ""
@@ -92,7 +101,7 @@ def checked(report: Report, read: Read = lambda file: None) -> str:
         if (checkpoint := read(file) if file.format else None) is not None:
             part = _with_tree(part, checkpoint, file, room)
             room -= part.tree.size if part.tree else 0
-        parts[place] = part
+        told[place] = _tell(part)
     title = _title(report.files[0].path) if len(report.files) == 1 else plural(len(report.files), "file")
     summary = [f"{counts(report)}.", not_looked_at(report)]
     accepted = sum(len(file.accepted) for file in report.files)
@@ -100,7 +109,8 @@ def checked(report: Report, read: Read = lambda file: None) -> str:
         summary.insert(1, f"{grouped(accepted)} accepted by the baseline.")
     index = list(map(_entry, report.files, range(len(report.files)))) if len(report.files) > 1 else []
     head = _Head(title, *_verdict(report), summary, index)
-    return _page(head, [parts[place] for place in range(len(report.files))], rules)
+    found = (finding.rule for file in report.files for finding in file.findings)
+    return _page(head, [told[place] for place in range(len(report.files))], pages(rules, found))
 
 
 def _with_tree(part: Part, checkpoint: Checkpoint, file: FileReport, room: int) -> Part:
@@ -136,16 +146,21 @@ def _entry(file: FileReport, place: int) -> _Entry:
     return _Entry(f"#f{place + 1}", _title(file.path), told, state if file.audited else "error")
 
 
-def _page(head: _Head, parts: list[Part], rules: Mapping[str, Rule]) -> str:
+def _tell(part: Part) -> _Told:
+    checkpoint = part.checkpoint
+    facts = "" if checkpoint is None else header(checkpoint, part.chosen).removeprefix(safe(checkpoint.path))
+    return _Told(part.path, part.prefix, facts.strip(), sections(part))
+
+
+def _page(head: _Head, parts: list[_Told], explained: Pages = ()) -> str:
     from markupsafe import Markup
 
     environment = _environment()
     style, script = _resource("report.css"), _resource("report.js")
-    found = (finding.rule for part in parts if part.report for finding in part.report.findings)
     page = environment.get_template("report.html.jinja").render(
         head=head,
-        parts=[(part, _facts(part), sections(part)) for part in parts],
-        pages=pages(rules, found),
+        parts=parts,
+        pages=explained,
         style=Markup(style),
         script=Markup(script),
         policy=_policy(style, script),
@@ -154,12 +169,6 @@ def _page(head: _Head, parts: list[Part], rules: Mapping[str, Rule]) -> str:
     # No stream can spoil plain ASCII, and no log of GitHub's can take `##[` for a command.
     page = page.encode("ascii", "xmlcharrefreplace").decode("ascii")
     return page.replace("##[", "#&#35;[").rstrip("\n") + "\n"
-
-
-def _facts(part: Part) -> str:
-    if part.checkpoint is None:
-        return ""
-    return header(part.checkpoint, part.chosen).removeprefix(safe(part.checkpoint.path)).strip()
 
 
 def _policy(style: str, script: str) -> str:
