@@ -55,6 +55,7 @@ __all__ = [
 
 _PLAIN = Options()
 _FEW = 3
+_NOTHING = "nothing to draw: no tensor, and no module that is known"
 
 
 def picture(
@@ -99,7 +100,7 @@ def picture(
         edges,
         legend(options.color, _categories(parts)),
         tuple(_folded(roots, outline)),
-        tuple(_notes(checkpoint, edges, against)),
+        (_order(checkpoint, edges) if parts else _NOTHING, *_notes(checkpoint, against)),
         options,
     )
 
@@ -175,20 +176,7 @@ def _folded(roots: list[Item], outline: Outline) -> Iterator[str]:
         yield f"only counted: {plural(count, 'module')}, the smaller ones (--max-nodes N draws more)"
 
 
-def _notes(checkpoint: Checkpoint, edges: tuple[Edge, ...], against: Compared | None) -> Iterator[str]:
-    if any(edge.kind == "order" for edge in edges):
-        told = (
-            "exported program lists calls"
-            if checkpoint.format == "torch-export"
-            else "file names a Sequential"
-        )
-        yield f"grey arrows: order of execution, where the {told}; elsewhere it is not known"
-    elif not edges and not checkpoint.tensors:
-        yield "nothing to draw: no tensor, and no module that is known"
-    elif any(module.cls for found in checkpoint.state_dicts for module in found.modules.values()):
-        yield "no order of execution: the file names classes, and their code is not looked at"
-    else:
-        yield "no order of execution: a state dict has none"
+def _notes(checkpoint: Checkpoint, against: Compared | None) -> Iterator[str]:
     if any(problem.incomplete for problem in checkpoint.problems):
         yield "part of the file could not be read: more can be in it than is drawn"
     if against is not None:
@@ -196,3 +184,14 @@ def _notes(checkpoint: Checkpoint, edges: tuple[Edge, ...], against: Compared | 
         for each in against.renames[:_FEW]:
             keys = plural(len(each.pairs), "key")
             yield f"renamed? {each.old or '*'} → {each.new or '*'} ({each.sure}, {keys})"
+
+
+def _order(checkpoint: Checkpoint, edges: tuple[Edge, ...]) -> str:
+    """What is known of the order of execution."""
+    if any(edge.kind == "order" for edge in edges):
+        is_exported = checkpoint.format == "torch-export"
+        where = "exported program lists calls" if is_exported else "file names a Sequential"
+        return f"grey arrows: order of execution, where the {where}; elsewhere it is not known"
+    if any(module.cls for found in checkpoint.state_dicts for module in found.modules.values()):
+        return "no order of execution: the file names classes, and their code is not looked at"
+    return "no order of execution: a state dict has none"

@@ -6,6 +6,7 @@ import json
 from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -23,7 +24,7 @@ from ckptaudit.summary import pick, ties
 from ckptaudit.text import clip, grouped, plural, safe
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Template
 
 MOST_ROWS = 200_000  # of all trees of a page
 MOST_DRAWINGS = 20
@@ -59,7 +60,7 @@ class _Head(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """A part as the page shows it, without the checkpoint that it is about: there can be thousands of them."""
+    """A part as the page shows it. It does not keep its checkpoint: there can be thousands of parts."""
 
     path: str
     prefix: str
@@ -69,7 +70,11 @@ class _Told(NamedTuple):
 
 def require() -> None:
     """Raise NoJinjaError where no page can be made."""
-    _environment()
+    try:
+        import jinja2  # noqa: F401
+    except ImportError:
+        remedy = "pip install 'ckptaudit[report]'"
+        raise NoJinjaError("--format html", "jinja2 is not installed", remedy=remedy) from None
 
 
 def inspected(checkpoint: Checkpoint, view: View) -> str:
@@ -153,11 +158,11 @@ def _tell(part: Part) -> _Told:
 
 
 def _page(head: _Head, parts: list[_Told], explained: Pages = ()) -> str:
+    require()
     from markupsafe import Markup
 
-    environment = _environment()
     style, script = _resource("report.css"), _resource("report.js")
-    page = environment.get_template("report.html.jinja").render(
+    page = _template().render(
         head=head,
         parts=parts,
         pages=explained,
@@ -191,12 +196,10 @@ def _resource(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
-def _environment() -> Environment:
-    try:
-        from jinja2 import Environment, FunctionLoader, StrictUndefined
-    except ImportError:
-        remedy = "pip install 'ckptaudit[report]'"
-        raise NoJinjaError("--format html", "jinja2 is not installed", remedy=remedy) from None
+@cache
+def _template() -> Template:
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+
     environment = Environment(
         autoescape=True,
         loader=FunctionLoader(_resource),
@@ -204,10 +207,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["json"] = _json
-    environment.filters["svg"] = _svg
-    environment.filters["name"] = _title
-    return environment
+    environment.filters |= {"json": _json, "svg": _svg, "name": _title}
+    return environment.get_template("report.html.jinja")
 
 
 def _json(data: Any) -> Any:
