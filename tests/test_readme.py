@@ -37,7 +37,7 @@ def _output(language: str, code: str, expected: int = 0) -> str:
         arguments = ["-c", code]
     environment = {"PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", "PATH": ""}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, capture_output=True, env=environment, timeout=60
+        [sys.executable, *arguments], cwd=ROOT, capture_output=True, env=environment, timeout=300
     )
     assert done.returncode == expected, done.stderr.decode()
     return _steady(done.stdout.decode("utf-8"))

@@ -80,7 +80,8 @@ class Router:
         down, up = (
             _to_lane(frame, each, points[-1][1], lane, slot) for each, points in ((one, out), (other, back))
         )
-        label = lane - LABEL / 2, (down[-1][1] + up[-1][1]) / 2
+        left = _lane(frame) + _STEP - frame.lane + LABEL / 2  # beyond the last lane
+        label = left, (down[-1][1] + up[-1][1]) / 2
         return Way(_straight([*out, *down, *reversed(up), *reversed(back)]), self._free(label))
 
     def _over(

@@ -98,13 +98,12 @@ def test_a_tie_inside_of_a_closed_module_is_told_in_it() -> None:
     assert heads(drawn)["a"].note == "1 tie inside: 1 storage, 2 keys"
 
 
-def test_a_tie_across_folded_blocks_is_told_in_the_row() -> None:
+def test_a_tie_across_all_blocks_is_one_edge_into_the_fold() -> None:
     keys = {f"h.{block}.weight": (3, 3) for block in range(4)}
-    drawn = picture(
-        checkpoint({(): ("model", keys)}, {key: "h.0.weight" for key in keys if key != "h.0.weight"})
-    )
-    notes = [row.note for box in drawn.boxes() for row in box.rows]
-    assert drawn.edges or "1 storage for 4 keys" in notes
+    ties = {key: "h.0.weight" for key in keys if key != "h.0.weight"}
+    drawn = picture(checkpoint({(): ("model", keys)}, ties))
+    assert names(drawn) == ["0", "×3 alike (1-3)"]
+    assert [(edge.storages, edge.keys) for edge in drawn.edges] == [(1, 4)]
 
 
 def test_many_ties_of_two_boxes_are_one_edge() -> None:

@@ -1,13 +1,18 @@
-"""Pictures of fixtures, as DOT.
+"""Pictures of fixtures, as DOT; those that the README shows, as SVG too.
 
-To renew them after a change that is meant: `python -m tests.diagram.test_snapshots` at the root, and look at
-each with `dot -Tpng tests/snapshots/NAME.dot -o NAME.png`.
+To renew them after a change that is meant: `python -m tests.diagram.test_snapshots` at the root, with
+`graphviz-pure` installed, and look at each with `dot -Tpng tests/snapshots/NAME.dot -o NAME.png`.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from xml.etree import ElementTree
+
 import pytest
 
+from ckptaudit.diagram.draw import draw
 from tests.diagram.drawn import ROOT, clusters, fixture, needs_graphviz, nodes, parsed, text_of
 
 SNAPSHOTS = {
@@ -19,7 +24,9 @@ SNAPSHOTS = {
     "devices_mixed": "devices_mixed.pt",
     "lazy_half": "lazy_half.pt",
 }
+SHOWN = ("rgnet", "shared")
 FOLDER = ROOT / "tests" / "snapshots"
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
@@ -45,7 +52,28 @@ def test_graphviz_finds_in_it_what_is_drawn(name: str, frames: int, boxes: int, 
     assert (len(clusters(told)), len(nodes(told)), len(told.get("edges", ()))) == (frames, boxes, edges)
 
 
+@needs_graphviz
+@pytest.mark.parametrize("name", SHOWN)
+def test_what_the_readme_shows_is_what_is_drawn(name: str) -> None:
+    """Programs differ in how they write a drawing, not in what is in it."""
+    drawn = draw(text_of(fixture(SNAPSHOTS[name])), "svg").data
+    assert list(_content(drawn)) == list(_content((FOLDER / f"{name}.svg").read_bytes()))
+
+
+def _content(data: bytes) -> Iterator[str]:
+    """Clusters, nodes and edges by id, and all text, in the order of the file."""
+    for element in ElementTree.fromstring(data).iter():
+        if element.tag == f"{SVG}g" and element.get("class") in ("cluster", "node", "edge"):
+            yield f"{element.get('class')} {element.get('id')}"
+        elif element.tag == f"{SVG}text" and (text := "".join(element.itertext()).strip()):
+            yield text
+
+
 if __name__ == "__main__":
+    os.environ["PATH"] = ""  # without the system's Graphviz: the same bytes from everyone
     FOLDER.mkdir(exist_ok=True)
     for name, file in SNAPSHOTS.items():
-        (FOLDER / f"{name}.dot").write_text(text_of(fixture(file)), encoding="utf-8", newline="\n")
+        text = text_of(fixture(file))
+        (FOLDER / f"{name}.dot").write_text(text, encoding="utf-8", newline="\n")
+        if name in SHOWN:
+            (FOLDER / f"{name}.svg").write_bytes(draw(text, "svg").data)

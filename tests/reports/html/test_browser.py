@@ -286,7 +286,7 @@ def test_twenty_thousand_tensors(
     WebDriverWait(browser, 30).until(lambda _: labels(browser))
     seconds = time.perf_counter() - start
     record_property("seconds to open 20,000 tensors", round(seconds, 2))
-    assert seconds < 20  # of a slow and busy machine; on an idle one it is a fraction of a second
+    assert seconds < 60  # on a slow and busy machine; on an idle one it is a fraction of a second
     assert browser.execute_script("return document.querySelectorAll('.row').length") < 400
     assert searched(browser, "layers.777.part7.weight").startswith("1 of ")
     assert searched(browser, "weight").endswith("the first 200 are shown")
