@@ -1,4 +1,4 @@
-"""Names under which parts of a checkpoint can be pointed at: the same in DOT, SVG and HTML, and in every run."""
+"""Names by which parts of a checkpoint are pointed at: the same in DOT, SVG and HTML, in every run."""
 
 from __future__ import annotations
 
