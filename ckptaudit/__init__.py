@@ -1,8 +1,8 @@
 """Static analysis of PyTorch and safetensors checkpoints: nothing in a file runs, and no torch is needed.
 
 `read(path)` gives a `Checkpoint`, `graph(checkpoint)` its networkx graph, `check(path, ...)` the `Report` of
-all rules. With torch, `rebuild(path)` gives a loaded module and what is known of it, `record(path, ...)` writes
-down what a model answers, and `verify(path, ...)` compares. Each loads on first use.
+all rules. With torch, `rebuild(path)` gives a loaded module and what is known of it, `record(path, ...)`
+writes down what a model answers, and `verify(path, ...)` compares. Each loads on first use.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from ckptaudit.errors import CkptAuditError
 
@@ -12,21 +13,29 @@ class OutputError(CkptAuditError):
     """A file cannot be written: no fault of a checkpoint's."""
 
 
-def write(path: str, text: str) -> None:
-    """Replace the file at `path` in one step; what is no regular file (/dev/stdout) is only written to.
+@contextmanager
+def replacing(path: str) -> Iterator[str]:
+    """A name to write to; in the end what was written takes the place of the file at `path`, in one step.
 
-    Raises OutputError where it cannot be written.
+    What is no regular file (/dev/stdout) is written to itself. Raises OutputError where it cannot be
+    written; nothing is left behind then.
     """
     place = os.path.realpath(path)  # a link stays one
     is_special = os.path.exists(place) and not os.path.isfile(place)
     draft = place if is_special else f"{place}.{os.getpid()}.new"
     try:
-        with open(draft, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        yield draft
         if not is_special:
             os.replace(draft, place)
     except OSError as error:
+        raise OutputError(path, f"could not be written: {error.strerror or error}") from None
+    finally:
         if not is_special:
             with suppress(OSError):
                 os.remove(draft)
-        raise OutputError(path, f"could not be written: {error.strerror or error}") from None
+
+
+def write(path: str, data: str | bytes) -> None:
+    """Replace the file at `path` in one step, text as UTF-8; OutputError where it cannot be written."""
+    with replacing(path) as draft, open(draft, "wb") as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)

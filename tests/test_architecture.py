@@ -161,6 +161,7 @@ FLOORS: dict[str, set[str]] = {
 # Slow to import: late everywhere, but for the one module that is itself only imported when needed.
 HEAVY: dict[str, set[str]] = {
     "torch": {"ckptaudit/rebuild/modules.py"},
+    "jinja2": set(),
     "numpy": set(),
     "safetensors": set(),
     "networkx": {"ckptaudit/graph.py"},

@@ -17,7 +17,7 @@ from ckptaudit.isolated import SECONDS
 from ckptaudit.limits import Limits
 from ckptaudit.locate import read_at, split
 from ckptaudit.model import Checkpoint
-from ckptaudit.output import OutputError
+from ckptaudit.output import OutputError, write
 from ckptaudit.text import encodable, safe
 
 FORMS = ("svg", "png", "dot", "graphml", "json")
@@ -172,16 +172,4 @@ def _write(request: Request, data: bytes) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
         return
-    place = os.path.realpath(request.output)
-    is_special = os.path.exists(place) and not os.path.isfile(place)
-    draft = place if is_special else f"{place}.{os.getpid()}.new"
-    try:
-        with open(draft, "wb") as file:
-            file.write(data)
-        if not is_special:
-            os.replace(draft, place)
-    except OSError as error:
-        if not is_special:
-            with suppress(OSError):
-                os.remove(draft)
-        raise OutputError(request.output, f"could not be written: {error.strerror or error}") from None
+    write(request.output, data)

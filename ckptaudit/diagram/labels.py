@@ -122,7 +122,7 @@ def _name(head: Head, fill: str, columns: Columns, *, is_alone: bool) -> str:
 
     What cells across columns ask for, Graphviz adds to the last of them.
     """
-    name = html(shown(head.name, NAME))
+    name = html(shown(head.name, NAME) or '""')  # Graphviz refuses an empty element
     words = layer_words(head)
     told = f'<FONT POINT-SIZE="11">{html(words)}</FONT>' if words else " "
     wide = f' WIDTH="{columns[1] + columns[2]}"' if is_alone else ""

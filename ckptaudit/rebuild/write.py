@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
-from ckptaudit.output import OutputError
+from ckptaudit.output import OutputError, replacing
 from ckptaudit.rebuild.result import Rebuilt
-
-SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".params")
 
 
 def save(rebuilt: Rebuilt, path: str) -> None:
@@ -23,21 +19,15 @@ def save(rebuilt: Rebuilt, path: str) -> None:
     import torch
 
     state = _on_cpu(torch, rebuilt.module.state_dict())
-    draft = f"{os.path.realpath(path)}.{os.getpid()}.new"
-    try:
-        if path.endswith(".safetensors"):
-            _write_safetensors(path, state, draft)
-        else:
-            with open(draft, "wb") as file:
-                torch.save(state, file)
-        os.replace(draft, os.path.realpath(path))
-    except OSError as error:
-        raise OutputError(path, f"could not be written: {error.strerror or error}") from None
-    except RuntimeError as error:  # torch's word for a full disk
-        raise OutputError(path, f"could not be written: {str(error).splitlines()[0]}") from None
-    finally:
-        with suppress(OSError):
-            os.remove(draft)
+    with replacing(path) as draft:
+        try:
+            if path.endswith(".safetensors"):
+                _write_safetensors(path, state, draft)
+            else:
+                with open(draft, "wb") as file:
+                    torch.save(state, file)
+        except RuntimeError as error:  # torch's word for a full disk
+            raise OutputError(path, f"could not be written: {str(error).splitlines()[0]}") from None
 
 
 def _on_cpu(torch: Any, state: Any) -> Any:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ckptaudit.locate import read_at
-from ckptaudit.output import OutputError
+from ckptaudit.output import OutputError, write
 from ckptaudit.verify.cases import as_cases, is_flat
 from ckptaudit.verify.comparison import Comparison
 from ckptaudit.verify.derive import derived
@@ -37,7 +36,7 @@ def record(side: Side, output: str, settings: Settings = USUAL) -> Comparison:
         found = replace(steadiness(one, again), subject=side.path)
         if found.equal:
             with open(job.out, "rb") as file:
-                _write(output, file.read())
+                write(output, file.read())
     return found
 
 
@@ -60,7 +59,7 @@ def record_model(
 
     found = judge(one, one)
     if found.equal:
-        _write(output, dump(one))
+        write(output, dump(one))
     return found
 
 
@@ -72,15 +71,3 @@ def _keep(output: str) -> None:
                 raise OutputError(
                     output, "is no golden record, and is not overwritten", remedy="remove it first"
                 )
-
-
-def _write(output: str, data: bytes) -> None:
-    draft = f"{output}.{os.getpid()}.new"
-    try:
-        with open(draft, "wb") as file:
-            file.write(data)
-        os.replace(draft, output)
-    except OSError as error:
-        with suppress(OSError):
-            os.remove(draft)
-        raise OutputError(output, f"could not be written: {error.strerror or error}") from None

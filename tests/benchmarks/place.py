@@ -1,5 +1,5 @@
-"""Bringing 1 GB of weights into a model: time against torch.load(mmap=True) and load_state_dict(assign=True), and
-peak memory. `python tests/benchmarks/place.py [--gigabytes 1] [--runs 5]`
+"""Bringing 1 GB of weights into a model: time against torch.load(mmap=True) and load_state_dict(assign=True),
+and peak memory. `python tests/benchmarks/place.py [--gigabytes 1] [--runs 5]`
 
 Every figure is a process of its own, its imports and the model's construction left out; ours and torch's take
 turns. The model is built on the meta device, or with real memory where that is said.

@@ -8,6 +8,7 @@ import pytest
 from ckptaudit.diagram import draw as drawing
 from ckptaudit.diagram.draw import DrawError, draw
 from tests.diagram.drawn import fixture, needs_graphviz, text_of
+from tests.handmade import checkpoint
 
 
 def program(folder: Path, name: str, script: str) -> str:
@@ -68,3 +69,9 @@ def test_what_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr(drawing, "programs", lambda: iter([str(tmp_path)]))
     with pytest.raises(DrawError, match="could not be started"):
         draw("digraph {}")
+
+
+@needs_graphviz
+@pytest.mark.parametrize("key", ["...", "../../x", "", ".a..b."])
+def test_names_without_letters_are_drawn(key: str) -> None:
+    assert draw(text_of(checkpoint({(): ("model", {key: (2, 3)})}))).data.startswith(b"<?xml")

@@ -70,7 +70,8 @@ def test_torch_loads_what_is_written(tmp_path: Path) -> None:
 
 
 def test_what_safetensors_has_no_word_for(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"a lazy parameter, for which safetensors has no word; write a \.pt"):
+    told = r"a lazy parameter, for which safetensors has no word; write a \.pt"
+    with pytest.raises(OutputError, match=told):
         save(rebuild(str(FIXTURES / "lazy.pt")), str(tmp_path / "lazy.safetensors"))
     with pytest.raises(OutputError, match="could not be written: No such file"):
         save(rebuild(str(FIXTURES / "mlp.params")), str(tmp_path / "none" / "x.pt"))
