@@ -133,7 +133,10 @@ def _contested(checkpoint: Checkpoint) -> list[TensorMeta]:
 
 
 def _view(checkpoint: Checkpoint, tensor: TensorMeta) -> tuple[object, ...]:
-    return *_place(checkpoint, tensor), tensor.dtype, tensor.shape, tensor.stride, tensor.layout
+    # A conjugated view has other values than what it looks at.
+    return (
+        *_place(checkpoint, tensor), tensor.dtype, tensor.shape, tensor.stride, tensor.layout, tensor.subclass
+    )  # fmt: skip
 
 
 def _place(checkpoint: Checkpoint, tensor: TensorMeta) -> tuple[tuple[bool, str], int]:

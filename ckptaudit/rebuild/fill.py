@@ -114,7 +114,9 @@ def _tie(module: Any, group: tuple[str, ...]) -> None:
     parameters = [(owner, name) for owner, name in places if owner._parameters.get(name) is not None]
     for owner, name in parameters[1:]:
         first, own = parameters[0][0]._parameters[parameters[0][1]], owner._parameters[name]
-        if own is not first and own.shape == first.shape and own.dtype == first.dtype:
+        # Two parameters on one memory, of which one is frozen, are two: one object would train or not.
+        alike = own.shape == first.shape and own.dtype == first.dtype and own.is_conj() == first.is_conj()
+        if own is not first and alike and own.requires_grad == first.requires_grad:
             if isinstance(owner, torch.nn.RNNBase):
                 setattr(owner, name, first)
             else:

@@ -66,19 +66,29 @@ class Loading:
         ties: Iterable[tuple[str, ...]],
     ) -> None:
         tensors = {key: self._placer.tensor(row) for key, row in self._to_load(rows, rows)}
-        tensors |= {key: self._placer.tensor(row) for key, row in self._to_load(spare, spare)}
-        if any(self._is_empty(each) for each in there.values()):
-            given = self._assign(tensors, there, ties)
-        else:
-            given = self._module.load_state_dict(tensors, strict=False)
+        others = {key: self._placer.tensor(row) for key, row in self._to_load(spare, spare)}
+        try:
+            given = self._handed_over({**tensors, **others}, there, ties)
+            tensors |= others
+        except RuntimeError:  # of another shape, after all
+            tensors |= {key: tensor for key, tensor in others.items() if key not in there}
+            given = self._handed_over(tensors, there, ties)
         # What has no values, lazy or on the meta device, was not handed over, and is not missing.
         missing = [key for key in given.missing_keys if key not in rows]
         self.missing, self.unexpected = tuple(missing), tuple(given.unexpected_keys)
         for key, target in there.items():
             if key in tensors:
-                self._count(key, rows[key], target)
+                self._count(key, rows.get(key) or spare[key], target)
             elif key not in given.missing_keys:
                 self.computed.add(key)
+
+    def _handed_over(
+        self, tensors: Mapping[str, Any], there: Mapping[str, Any], ties: Iterable[tuple[str, ...]]
+    ) -> Any:
+        tensor = self._torch.Tensor
+        if any(isinstance(each, tensor) and self._is_empty(each) for each in there.values()):
+            return self._assign(tensors, there, ties)
+        return self._module.load_state_dict(tensors, strict=False)
 
     def _to_load(
         self, rows: Mapping[str, TensorMeta], order: Iterable[str]
@@ -103,7 +113,8 @@ class Loading:
         return bool(self._torch.nn.parameter.is_lazy(target)) or target.device.type == "meta"
 
     def _differs(self, target: Any, row: TensorMeta) -> bool:
-        return str(target.dtype) != f"torch.{row.dtype}"
+        # What a model has for extra state may be anything.
+        return isinstance(target, self._torch.Tensor) and str(target.dtype) != f"torch.{row.dtype}"
 
     def _fill(self, target: Any, row: TensorMeta) -> None:
         known = type(target) in (self._torch.Tensor, self._torch.nn.Parameter)
@@ -137,15 +148,22 @@ class Loading:
         return given
 
     def _as_dtype_of(self, target: Any, tensor: Any) -> Any:
-        lazy = target is None or self._torch.nn.parameter.is_lazy(target)
+        if not isinstance(target, self._torch.Tensor):
+            return tensor
+        lazy = self._torch.nn.parameter.is_lazy(target)
         return tensor if lazy or tensor.dtype == target.dtype else tensor.to(target.dtype)
+
+
+_LOADING = ("_load_from_state_dict", "load_state_dict", "set_extra_state")
 
 
 def _has_own_loading(module: Any) -> bool:
     """Whether there is code for loading beside that of the layers themselves: then it is asked, always."""
     for each in module.modules():
-        own = (type(each)._load_from_state_dict, type(each).load_state_dict)
-        if any(not (method.__module__ or "").startswith("torch.") for method in own):
+        methods = [getattr(type(each), name) for name in _LOADING]
+        if any(not (method.__module__ or "").startswith("torch.nn.") for method in methods):
+            return True
+        if any(name in vars(each) for name in _LOADING):
             return True
         if each._load_state_dict_pre_hooks or each._load_state_dict_post_hooks:
             return True

@@ -9,7 +9,7 @@ from ckptaudit.blueprint.live import expectations
 from ckptaudit.blueprint.module import blueprint_of
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.match import Match, match
-from ckptaudit.match.mapping import parse
+from ckptaudit.match.mapping import Mapped, parse, renamed
 from ckptaudit.model import Checkpoint
 from ckptaudit.rebuild.into import Loading
 from ckptaudit.rebuild.place import Placer, moved
@@ -43,11 +43,18 @@ def load_into(
     if not isinstance(module, torch.nn.Module):
         raise ModelError(checkpoint.path, f"the model given is a {type(module).__name__}, not an nn.Module")
     blueprint = blueprint_of("model", expectations(module))
-    found = match(checkpoint, own, blueprint, _parsed(checkpoint, maps))
+    mapped = _parsed(checkpoint, maps)
+    found = match(checkpoint, own, blueprint, mapped)
     rows = {key: found.rows[key] for key in found.fitting}
     loading = Loading(module, Placer(checkpoint))
-    spare = {key: found.rows[key] for key in found.unexpected if key in found.rows}
-    loading.load(rows, spare, blueprint.ties)
+    spare = {key: row for key, row in found.rows.items() if key not in rows}
+    try:
+        loading.load(rows, spare, blueprint.ties)
+    except CkptAuditError:
+        raise
+    except Exception as error:  # the model's own code
+        told = f"its own loading code fails: {type(error).__name__}: {error}"
+        raise ModelError(checkpoint.path, told) from error
     module.to(device)
     missing = found.missing if loading.missing is None else loading.missing
     unexpected = found.unexpected if loading.unexpected is None else loading.unexpected
@@ -65,7 +72,7 @@ def load_into(
         ties=blueprint.ties,
         missing=missing,
         unexpected=unexpected,
-        mismatched=tuple(each.key for each in found.mismatched),
+        mismatched=tuple(each.key for each in found.mismatched if each.key not in loading.loaded),
         renamed=_renamed(found),
         suggested=tuple(f"{each.mapped} ({each.sure})" for each in found.renames),
         lost_on_save={name: each.why for name, each in blueprint.lost.items()},
@@ -73,12 +80,12 @@ def load_into(
             name for name, each in blueprint.lost.items() if each.why == "non-persistent buffer"
         ),
         moved=moved(checkpoint, rows.values(), device),
-        unloaded={each.key: each.reason for each in loading.left},
+        unloaded={**_not_tensors(found, mapped), **{each.key: each.reason for each in loading.left}},
         problems=tuple(_problems(found)),
     )
 
 
-def _parsed(checkpoint: Checkpoint, maps: Iterable[str]) -> list[Any]:
+def _parsed(checkpoint: Checkpoint, maps: Iterable[str]) -> list[Mapped]:
     try:
         return [parse(text) for text in maps]
     except ValueError as error:
@@ -102,6 +109,13 @@ def _origins(found: Match, loading: Loading) -> dict[str, Origin]:
             source = "from_file"
         origins[key] = Origin(source, expected.nbytes)
     return origins
+
+
+def _not_tensors(found: Match, maps: list[Mapped]) -> dict[str, str]:
+    """What the model would take of the file besides tensors: its own code would, from torch.load."""
+    names, _ = renamed(found.own.other_keys, maps)
+    wanted = set(found.blueprint.other_keys)
+    return {name: "is no tensor, and is not read as what it is" for name in names.values() if name in wanted}
 
 
 def _renamed(found: Match) -> dict[str, str]:

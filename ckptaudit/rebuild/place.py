@@ -97,7 +97,8 @@ class Placer:
     def is_mapped(self, row: TensorMeta, target: torch.Tensor) -> bool:
         """Whether the tensor, laid out as `target` is, could stand in for it without memory of its own."""
         span = self._checkpoint.storages[row.storage].span
-        aligned = span is None or span.start % _ALIGNED == 0
+        start = row.offset * DTYPE_BITS[row.dtype] // 8 + (0 if span is None else span.start)
+        aligned = start % _ALIGNED == 0
         return aligned and row.stride == target.stride() and row.subclass is None
 
     def read_into(self, row: TensorMeta, target: torch.Tensor) -> bool:
@@ -141,7 +142,9 @@ def _unfit(checkpoint: Checkpoint, row: TensorMeta) -> str:
         return ""
     if storage.span is None:
         return "its bytes do not lie in the file as they are"
-    if _reach(row) > min(storage.nbytes, storage.span.nbytes):
+    if storage.nbytes > storage.span.nbytes:
+        return "its storage has fewer bytes in the file than it says"
+    if _reach(row) > storage.nbytes:
         return "it looks at bytes beyond the end of its storage"
     return "a byte order that is not little" if checkpoint.metadata.get("byteorder") == "big" else ""
 

@@ -38,9 +38,10 @@ def _on_cpu(torch: Any, state: Any) -> Any:
             continue
         storage = tensor.untyped_storage()
         here = there.setdefault(storage._cdata, storage.cpu())
-        state[key] = torch.empty(0, dtype=tensor.dtype).set_(
-            here, tensor.storage_offset(), tensor.shape, tensor.stride()
-        )
+        view = torch.empty(0, dtype=tensor.dtype)
+        view.set_(here, tensor.storage_offset(), tensor.shape, tensor.stride())
+        view = view.conj() if tensor.is_conj() else view
+        state[key] = torch._neg_view(view) if tensor.is_neg() else view
     return state
 
 
@@ -57,14 +58,15 @@ def _write_safetensors(path: str, state: Mapping[str, Any], draft: str) -> None:
         if reason:
             told = f"{key} is {reason}, for which safetensors has no word"
             raise OutputError(path, told, remedy="write a .pt")
-        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride())
+        flags = (tensor.is_conj(), tensor.is_neg())
+        place = (tensor.data_ptr(), tensor.dtype, tensor.shape, tensor.stride(), flags)
         if tensor.numel() and first.setdefault(place, key) != key:
             metadata[key] = first[place]
         else:
-            kept[key] = tensor.contiguous()
+            kept[key] = tensor.resolve_conj().resolve_neg().contiguous()
     try:
         save_file(_apart(kept), draft, metadata)
-    except SafetensorError as error:
+    except (SafetensorError, KeyError) as error:  # a KeyError where it has no word for a dtype
         raise OutputError(path, f"could not be written as safetensors: {error}") from None
 
 

@@ -160,3 +160,63 @@ def test_old_weight_norm_in_the_new_one(tmp_path: Path) -> None:
     assert found.loaded["computed"].tensors == 2
     x = torch.randn(3, 4)
     assert torch.equal(found.module(x), old(x))
+
+
+class Scaled(nn.Linear):
+    """Extra state: a number, or a tensor."""
+
+    scale: Any = 1.0
+
+    def get_extra_state(self) -> Any:
+        return self.scale
+
+    def set_extra_state(self, state: Any) -> None:
+        self.scale = state
+
+
+def test_extra_state_that_is_a_tensor_is_loaded(tmp_path: Path) -> None:
+    net = Scaled(2, 2)
+    net.scale = torch.tensor([3.0])
+    found = rebuild(saved(net, tmp_path / "a.pt"), model=lambda: Scaled(2, 2))
+    assert torch.equal(found.module.scale, net.scale)
+    assert found.fits
+
+
+def test_extra_state_that_is_none_is_told(tmp_path: Path) -> None:
+    net = Scaled(2, 2)
+    net.scale = {"amax": 3.0}
+    found = rebuild(saved(net, tmp_path / "a.pt"), model=lambda: Scaled(2, 2))
+    assert found.unloaded == {"_extra_state": "is no tensor, and is not read as what it is"}
+    assert not found.fits
+
+
+class Turned(nn.Linear):
+    """Takes a transposed weight."""
+
+    def _load_from_state_dict(self, state: Any, prefix: str, *rest: Any) -> None:
+        weight = state.get(f"{prefix}weight")
+        if weight is not None and weight.shape != self.weight.shape:
+            state = {**state, f"{prefix}weight": weight.T}
+        super()._load_from_state_dict(state, prefix, *rest)
+
+
+def test_own_code_is_given_what_does_not_fit_yet(tmp_path: Path) -> None:
+    net = nn.Linear(3, 2)
+    state = {"weight": net.weight.detach().T.contiguous(), "bias": net.bias.detach()}
+    torch.save(state, tmp_path / "a.pt")
+    found = rebuild(str(tmp_path / "a.pt"), model=lambda: Turned(3, 2))
+    assert found.fits
+    assert torch.equal(found.module.weight, net.weight)
+    assert rebuild(str(tmp_path / "a.pt"), model=lambda: Doubles(3, 2)).mismatched == ("weight",)
+
+
+class Fails(nn.Linear):
+    """Code that breaks."""
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        raise KeyError("b")
+
+
+def test_own_code_that_fails_is_one_error(tmp_path: Path) -> None:
+    with pytest.raises(CkptAuditError, match="its own loading code fails: KeyError"):
+        rebuild(saved(nn.Linear(3, 3), tmp_path / "a.pt"), model=lambda: Fails(3, 3))

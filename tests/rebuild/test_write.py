@@ -85,3 +85,15 @@ def test_over_the_file_itself(tmp_path: Path) -> None:
     save(first, str(path))
     again = rebuild(str(path)).module.state_dict()
     assert all(torch.equal(value, again[key]) for key, value in first.module.state_dict().items())
+
+
+def test_conjugated_views_keep_their_values(tmp_path: Path) -> None:
+    x = torch.tensor([1 + 2j, 3 - 4j])
+    torch.save({"a": x, "b": x.conj()}, tmp_path / "a.pt")
+    first = rebuild(str(tmp_path / "a.pt"))
+    assert first.ties == ()
+    for suffix in (".pt", ".safetensors"):
+        save(first, str(tmp_path / f"b{suffix}"))
+        state = rebuild(str(tmp_path / f"b{suffix}")).module.state_dict()
+        assert torch.equal(state["a"], x)
+        assert torch.equal(state["b"].resolve_conj(), x.conj().resolve_conj())
