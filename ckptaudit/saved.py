@@ -8,7 +8,7 @@ registers a parameter, buffer or module only where it is an attribute itself
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -64,7 +64,19 @@ def saved(checkpoint: Checkpoint) -> Saved:
             raise SelectionError(checkpoint.path, reason, remedy="name one: PATH::NAME")
     optimizers = {each.root for each in roles.get("optimizer", [])}
     rows = (row for root, found in members(checkpoint).items() if root not in optimizers for row in found)
-    return Saved(None, {dotted(row.path): row for row in rows})
+    return Saved(None, _apart(rows))
+
+
+def _apart(rows: Iterable[TensorMeta]) -> dict[str, TensorMeta]:
+    """Tensors by dotted path; where two paths read alike the later one gets a number."""
+    found: dict[str, TensorMeta] = {}
+    for row in rows:
+        name, again = dotted(row.path), 1
+        while name in found:
+            again += 1
+            name = f"{dotted(row.path)}#{again}"
+        found[name] = row
+    return found
 
 
 def of_state_dict(checkpoint: Checkpoint, chosen: StateDict) -> Saved:

@@ -116,7 +116,7 @@ ROWS = (
     Row("15", "reduction.pt", "full_model_reduction.pt", lambda: systems.Reduction(4, 3), (2, 4)),
     Row("16", "fourier.pt", "full_model_fourier.pt", systems.Fourier, (2, 9), level="parametric skeleton"),
     Row("17", "x_file.pt", level="parametric skeleton"),
-    Row("17", "x_files.pt"),
+    Row("17", "x_files.pt", level="parametric skeleton"),
     Row("17", "mydict.pt", level="parametric skeleton"),
     Row("19", "frozen.pt", "full_model_frozen.pt", systems.frozen, (2, 8), runs=True),
     Row("19", "frozen_new_head.pt", "", _new_head, (2, 8)),

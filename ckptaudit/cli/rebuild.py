@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -12,10 +14,11 @@ from ckptaudit.cli.options import NOT_AUDITED, complain, hush, limit_option, say
 from ckptaudit.errors import CkptAuditError
 from ckptaudit.isolated import SECONDS, target
 from ckptaudit.limits import Limits
-from ckptaudit.locate import read_at
-from ckptaudit.output import write
+from ckptaudit.locate import read_at, split
+from ckptaudit.output import replacing, write
 
 NOT_WHOLE = 1
+SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".params", ".ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,9 @@ def command(
         raise click.UsageError("--emit writes what is inferred: it takes no --model, whose source is there")
     if maps and not model:
         raise click.UsageError("--map renames keys for --model")
+    _keep_apart(emit, path)
+    if to and not to.endswith(SUFFIXES):
+        raise click.UsageError(f"what is {to!r} to be? name it {', '.join(SUFFIXES)}")
     limits = replace(Limits(), **dict(limit))
     request = Request(path, model, maps, device, emit, to, form, timeout, limits)
     try:
@@ -87,6 +93,12 @@ def command(
         unwritten(error)
         ctx.exit(NOT_AUDITED)
     ctx.exit(0 if found["fits"] else NOT_WHOLE)
+
+
+def _keep_apart(emit: str | None, path: str) -> None:
+    """Refuse to write source over the checkpoint that it is made of."""
+    if emit is not None and os.path.realpath(emit) == os.path.realpath(split(path)[0]):
+        raise click.UsageError(f"{emit} is the checkpoint, and would be overwritten by its source")
 
 
 def _from_file(request: Request) -> dict[str, Any]:
@@ -124,7 +136,10 @@ def _with_model(request: Request, model: str) -> dict[str, Any]:
         "to": request.to,
         "limits": asdict(request.limits),
     }
-    return ask("ckptaudit.rebuild.child", asked, f"--model {model}", request.timeout)
+    # The name that is written to is ours: what a child leaves that is ended is cleared away here.
+    with replacing(request.to) if request.to else nullcontext("") as draft:
+        asked["draft"] = draft
+        return ask("ckptaudit.rebuild.child", asked, f"--model {model}", request.timeout)
 
 
 def _rendered(found: dict[str, Any], form: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ckptaudit.cli.options import NOT_AUDITED, WRONG_USAGE, complain, hush, say, unwritten
 from ckptaudit.cli.running import running_options, settings_of
@@ -46,6 +47,8 @@ def command(
     """
     if (record is None) == (against is None):
         raise click.UsageError("give one reference: --record FILE or --against PATH")
+    if record is not None:
+        _refuse(ctx, "inputs", "inputs_file", "threads", "seed")
     maps = given["maps"]
     side = Side(path, given["model"], maps, given["device"], given["dtype"])
     try:
@@ -70,3 +73,11 @@ def command(
         unwritten(error)
         ctx.exit(NOT_AUDITED)
     ctx.exit(0 if found.equal or (found.close and allow_close) else 1)
+
+
+def _refuse(ctx: click.Context, *names: str) -> None:
+    """What a record says itself, and nobody else."""
+    for parameter in ctx.command.params:
+        is_given = ctx.get_parameter_source(str(parameter.name)) is ParameterSource.COMMANDLINE
+        if parameter.name in names and is_given:
+            raise click.UsageError(f"{parameter.opts[0]} is what the record says: leave it out with --record")

@@ -40,7 +40,7 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         found = answer(request)
     except RefusalError as refusal:
         found = {"error": str(refusal), "remedy": refusal.remedy}
-    except Exception as error:
+    except (Exception, KeyboardInterrupt) as error:
         found = {"error": told(error)}
     # Under its name only once it is whole: a child that is killed has not answered.
     with open(f"{answered}.part", "w", encoding="ascii") as out:
@@ -87,12 +87,16 @@ def _made(torch: Any, module: str, factory: str, on_meta: bool) -> Any:
         return named()
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """An exception in one line, with the place in the caller's code where it comes from."""
     frames = traceback.extract_tb(error.__traceback__)
     theirs = [frame for frame in frames if not _is_ours(frame.filename)]
     place = f" ({os.path.basename(theirs[-1].filename)}, line {theirs[-1].lineno})" if theirs else ""
-    return f"{type(error).__name__}: {error}{place}"
+    try:
+        words = str(error)
+    except Exception:  # it is the caller's own class
+        words = "it does not say what"
+    return f"{type(error).__name__}: {words}{place}"
 
 
 def _is_ours(file: str) -> bool:

@@ -16,11 +16,17 @@ from ckptaudit.isolated import SECONDS, ChildError
 
 
 def ask(
-    child: str, request: Mapping[str, Any], subject: str, seconds: float = SECONDS, folder: str = ""
+    child: str,
+    request: Mapping[str, Any],
+    subject: str,
+    seconds: float = SECONDS,
+    folder: str = "",
+    environment: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """What `python -m child` answers to `request`; both are JSON objects.
 
-    The child is ended, with all that it started, once its time is over. Raises ChildError about `subject`
+    `environment` are variables that it gets besides those of this process. The child is ended, with all that
+    it started, once its time is over. Raises ChildError about `subject`
     where there is no answer in time, or the answer is an error.
     """
     with TemporaryDirectory(prefix="ckptaudit-") as place:
@@ -28,7 +34,8 @@ def ask(
         asked, answered = os.path.join(place, "request.json"), os.path.join(place, "answer.json")
         with open(asked, "w", encoding="ascii") as out:
             json.dump(dict(request), out)
-        _run([sys.executable, "-m", child, asked, answered], subject, seconds, folder, answered)
+        command = [sys.executable, "-m", child, asked, answered]
+        _finish(_start(command, folder, environment or {}), subject, seconds, answered)
         with open(answered, encoding="ascii") as file:
             answer: dict[str, Any] = json.load(file)
     if "error" in answer:
@@ -36,10 +43,18 @@ def ask(
     return answer
 
 
-def _run(command: list[str], subject: str, seconds: float, folder: str, answered: str) -> None:
-    child = subprocess.Popen(
-        command, cwd=folder or None, stdin=subprocess.DEVNULL, stdout=2, start_new_session=True
+def _start(command: list[str], folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        cwd=folder or None,
+        env={**os.environ, **environment},
+        stdin=subprocess.DEVNULL,
+        stdout=2,
+        start_new_session=True,
     )
+
+
+def _finish(child: subprocess.Popen[bytes], subject: str, seconds: float, answered: str) -> None:
     try:
         child.wait(seconds)
     except subprocess.TimeoutExpired:

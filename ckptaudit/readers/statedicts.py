@@ -37,7 +37,8 @@ class Roots:
 
     def mapping(self, path: Path, versions: Mapping[str, int | None]) -> None:
         """A mapping at `path`; `versions` is its `_metadata`: the version of each module by name."""
-        self._versions[path] = versions
+        if _extra_state(path) is None:
+            self._versions[path] = versions
 
     def optimizer(self, path: Path) -> None:
         """A mapping at `path` that has an optimizer's `state` and `param_groups`."""
@@ -55,7 +56,8 @@ class Roots:
         elif path and root in self._versions:
             key = str(path[-1])
         else:
-            root, key = (), dotted(path)
+            place = _extra_state(path) or 0
+            root, key = path[:place], dotted(path[place:])
         keys = self._keys.get(root)
         if keys is None:
             keys = self._keys[root] = []
@@ -133,3 +135,11 @@ def modules_of(keys: Iterable[str], versions: Mapping[str, int | None]) -> dict[
         for name in reversed(missing):
             modules[name] = _new(ModuleMeta, (name, None, None, None, None, *_REST))
     return modules
+
+
+def _extra_state(path: Path) -> int | None:
+    """Where in a path the extra state of a module hangs: a part of its state dict, and none by itself."""
+    for place, part in enumerate(path):
+        if type(part) is str and part.endswith("_extra_state"):
+            return place
+    return None

@@ -24,12 +24,19 @@ if TYPE_CHECKING:
 
     from ckptaudit.limits import Limits
     from ckptaudit.model import Checkpoint
+    from ckptaudit.rebuild.place import Unplaced
 
 __all__ = ["Origin", "Plan", "Rebuilt", "Share", "plan", "rebuild"]
 
 
 class NoTorchError(CkptAuditError):
     """torch is not installed."""
+
+
+class BuildError(CkptAuditError):
+    """A file tells of what torch cannot make: sizes beyond counting, settings that exclude each other."""
+
+    code = "malformed-file"
 
 
 def plan(checkpoint: Checkpoint) -> Plan:
@@ -85,10 +92,26 @@ def _plan(checkpoint: Checkpoint, own: Saved) -> Plan:
 
 def _from_file(checkpoint: Checkpoint, own: Saved, device: str) -> Rebuilt:
     """The module that the file alone tells."""
+    planned = _plan(checkpoint, own)
+    try:
+        return _built(checkpoint, own, planned, device)
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        told = str(error).partition("\n")[0]
+        raise BuildError(checkpoint.path, f"torch cannot hold what it tells of: {told}") from error
+
+
+def _built(checkpoint: Checkpoint, own: Saved, planned: Plan, device: str) -> Rebuilt:
     from ckptaudit.rebuild.build import build, cannot_run, fill
     from ckptaudit.rebuild.place import moved, place
 
-    planned = _plan(checkpoint, own)
     tensors, left = place(checkpoint, planned.tensors, device)
     unsaved, lost = place(checkpoint, planned.unsaved, device)
     module = build(planned)
@@ -109,9 +132,19 @@ def _from_file(checkpoint: Checkpoint, own: Saved, device: str) -> Rebuilt:
         hooks=tuple(_listed(planned, "hooks")),
         odd=tuple(_listed(planned, "odd")),
         moved=moved(checkpoint, planned.tensors.values(), device),
-        unloaded={each.key: each.reason for each in (*left, *lost)},
+        unloaded=_unloaded(own, (*left, *lost)),
         cannot_run=(*_without_values(planned, tensors), *cannot_run(module)),
     )
+
+
+def _unloaded(own: Saved, left: tuple[Unplaced, ...]) -> dict[str, str]:
+    """What the file holds and the module has not, each with the reason."""
+    stray = {
+        name: "in a plain container, which no module registers"
+        for name, lost in own.lost.items()
+        if lost.why == "in a plain container"
+    }
+    return {**stray, **{each.key: each.reason for each in left}}
 
 
 def _origins(planned: Plan, tensors: dict[str, Any]) -> dict[str, Origin]:
@@ -143,5 +176,6 @@ class _Callable(ModuleType):
     __call__ = staticmethod(rebuild)
 
 
-# `ckptaudit.rebuild(path)`: https://docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access
+# `ckptaudit.rebuild(path)`:
+# https://docs.python.org/3/reference/datamodel.html#customizing-module-attribute-access
 sys.modules[__name__].__class__ = _Callable

@@ -125,12 +125,23 @@ class _Builder:
         prefix = f"{part.path}." if part.path else ""
         first = {name: self._first(prefix + name) for name in ("layers.0", "norm", "encoder", "decoder")}
         below = {name: made[at] for name, at in first.items() if at in made}
-        most = len(self.plan.tensors) + len(self.plan.parts)
+        most = len(rows) + self._inside(part.path)
         with torch.device("meta"), Uninitialized():
             module = construct(layer, part.arguments, most, below)
             for wrapper, parameter in part.wrappers:
                 wrap(module, wrapper, parameter, {name: row.shape for name, row in rows.items()})
         return module
+
+    def _inside(self, path: str) -> int:
+        """How many modules hang in it, three levels deep, as the layers of a Transformer's encoder do.
+
+        A number of layers in the file may say anything.
+        """
+        count, here = 0, [path]
+        for _ in range(3):
+            here = [at for above in here for _, at in self._below(above)]
+            count += len(here)
+        return count
 
     def _first(self, path: str) -> str:
         return self.places.same.get(path, path)
@@ -179,11 +190,9 @@ def cannot_run(module: torch.nn.Module) -> tuple[str, ...]:
     from ckptaudit.rebuild.modules import Refusal, Skeleton, refusal_of
 
     found: dict[str, list[str]] = {}
-    called = {
-        "": module,
-        **{path: child for path, child in module.named_modules() if _is_called(module, path)},
-    }
-    for path, child in module.named_modules():
+    modules = dict(module.named_modules())
+    called = {path for path in modules if not path or _is_called(modules, path)}
+    for path, child in modules.items():
         refusal = child.__dict__.get("forward")
         if isinstance(child, Skeleton):
             found.setdefault(refusal_of(child), []).append(path)
@@ -194,10 +203,9 @@ def cannot_run(module: torch.nn.Module) -> tuple[str, ...]:
     return tuple(_told(reason, paths) for reason, paths in found.items())
 
 
-def _is_called(model: Any, path: str) -> bool:
+def _is_called(modules: Mapping[str, Any], path: str) -> bool:
     """Whether torch itself calls the module: one in a Sequential."""
-    above = path.rpartition(".")[0]
-    return path != "" and type(model.get_submodule(above)).__name__ == "Sequential"
+    return type(modules.get(path.rpartition(".")[0])).__name__ == "Sequential"
 
 
 def _told(reason: str, paths: list[str]) -> str:

@@ -10,7 +10,7 @@ from ckptaudit.isolated.inside import RefusalError, build, serve
 from ckptaudit.limits import Limits
 from ckptaudit.rebuild import rebuild
 from ckptaudit.rebuild.document import document
-from ckptaudit.rebuild.write import save
+from ckptaudit.rebuild.write import save_as
 
 
 def load(request: dict[str, Any]) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def load(request: dict[str, Any]) -> dict[str, Any]:
             limits=Limits(**request["limits"]),
         )
         if request["to"]:
-            save(rebuilt, request["to"])
+            save_as(rebuilt, request["draft"], request["to"])
     except CkptAuditError as error:
         raise RefusalError(str(error)) from error
     return document(rebuilt)

@@ -6,6 +6,7 @@ Needs torch. State dicts know neither ties nor plain attributes; the plan does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ckptaudit.rebuild.plan import Plan
@@ -177,11 +178,26 @@ def _compute(module: Any) -> None:
         for hook in inner._forward_pre_hooks.values():
             kind = type(hook).__module__.removeprefix("torch.nn.utils.")
             name = getattr(hook, "_tensor_name" if kind == "prune" else "name", "")
-            if not getattr(vars(inner).get(name), "is_meta", False):
+            known = kind in ("prune", "spectral_norm", "weight_norm")
+            if not (known and getattr(vars(inner).get(name), "is_meta", False) and _is_dense(inner)):
                 continue
-            if kind == "prune":
-                setattr(inner, name, hook.apply_mask(inner))
-            elif kind == "spectral_norm":
-                setattr(inner, name, hook.compute_weight(inner, do_power_iteration=False))
-            elif kind == "weight_norm":
-                setattr(inner, name, hook.compute_weight(inner))
+            # Shapes that do not fit each other are the file's: torch computes it anew when the layer runs.
+            with suppress(RuntimeError, ValueError):
+                setattr(inner, name, _computed(kind, hook, inner))
+
+
+def _computed(kind: str, hook: Any, inner: Any) -> Any:
+    if kind == "prune":
+        return hook.apply_mask(inner)
+    if kind == "spectral_norm":
+        return hook.compute_weight(inner, do_power_iteration=False)
+    return hook.compute_weight(inner)
+
+
+def _is_dense(inner: Any) -> bool:
+    """Whether no tensor of the module has more elements than memory: a file of 1 KB can tell of gigabytes."""
+    kept = [each for each in (*inner._parameters.values(), *inner._buffers.values()) if each is not None]
+    return all(
+        not each.is_meta and each.untyped_storage().nbytes() >= each.numel() * each.element_size()
+        for each in kept
+    )

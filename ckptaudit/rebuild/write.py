@@ -16,18 +16,37 @@ def save(rebuilt: Rebuilt, path: str) -> None:
     and ckptaudit find it. Raises OutputError where it cannot be written, or the format has no word for a
     tensor.
     """
+    with replacing(path) as draft:
+        save_as(rebuilt, draft, path)
+
+
+def save_as(rebuilt: Rebuilt, draft: str, path: str) -> None:
+    """Write to `draft` what is to be at `path` in the end."""
     import torch
 
-    state = _on_cpu(torch, rebuilt.module.state_dict())
-    with replacing(path) as draft:
-        try:
-            if path.endswith(".safetensors"):
-                _write_safetensors(path, state, draft)
-            else:
-                with open(draft, "wb") as file:
-                    torch.save(state, file)
-        except RuntimeError as error:  # torch's word for a full disk
-            raise OutputError(path, f"could not be written: {str(error).splitlines()[0]}") from None
+    state = _on_cpu(torch, _in_order(torch, rebuilt))
+    try:
+        if path.endswith(".safetensors"):
+            _write_safetensors(path, state, draft)
+        else:
+            with open(draft, "wb") as file:
+                torch.save(state, file)
+    except RuntimeError as error:  # torch's word for a full disk
+        raise OutputError(path, f"could not be written: {str(error).splitlines()[0]}") from None
+
+
+def _in_order(torch: Any, rebuilt: Rebuilt) -> Any:
+    """The state dict in the order of the file; of what is no tensor, only numbers are kept as they were."""
+    state = rebuilt.module.state_dict()
+    if rebuilt.plan is None:
+        return state
+    plain = (bool, int, float, type(None))
+    for key in [*rebuilt.plan.extra, *rebuilt.plan.tensors]:
+        if isinstance(state[key], torch.Tensor) or type(state[key]) in plain:
+            state.move_to_end(key)
+        else:
+            del state[key]
+    return state
 
 
 def _on_cpu(torch: Any, state: Any) -> Any:

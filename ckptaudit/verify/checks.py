@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -19,17 +19,21 @@ from ckptaudit.verify.settings import random_state, seed_all
 
 _SEEDS = 8  # that are tried where forward draws random numbers
 _MOST_THREADS = 8
+_LARGEST, _BLOCKS = 20, 4  # powers of two of bytes, and how many of each
 Tensors = Mapping[str, tuple[Kind, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """A way to call a model, the inputs, and what it gave for them at first."""
+    """A way to call a model, the inputs, and what it gave for each of them as its first call.
+
+    `restore` makes the model what it was before any."""
 
     way: Way
     cases: tuple[Case, ...]
     first: tuple[tuple[Leaf, ...], ...]
     seed: int
+    restore: Callable[[], None] = lambda: None
 
     def again(self, place: int, seed: int | None = None) -> tuple[Leaf, ...]:
         """The outputs of another run of one case."""
@@ -53,7 +57,7 @@ def check(runs: Runs, tensors: Tensors, weights: Mapping[str, Weight], measured:
         seeds = _differing(runs, range(1), range(runs.seed + 3, runs.seed + 3 + _SEEDS))
     # Once more in the end: what hangs on the seed alone is the same again, what counts its calls is not.
     late = _differing(runs, range(len(runs.cases)), (runs.seed,))
-    repeat = (*repeat, *(name for name in late if name not in repeat))
+    repeat = tuple(dict.fromkeys((*repeat, *late, *_after_others(runs), *_unfilled(runs))))
     steady = not (repeat or seeds)
     batch, mix = _batch_noise(runs) if steady and measured.noise else (None, False)
     return Checks(
@@ -70,6 +74,40 @@ def check(runs: Runs, tensors: Tensors, weights: Mapping[str, Weight], measured:
         rounding=_rounding_noise(runs, tensors) if steady and measured.floor else None,
         changed=_changed(tensors_of(runs.way.model), weights),
     )
+
+
+def _after_others(runs: Runs) -> tuple[str, ...]:
+    """Outputs that hang on which inputs came first: those that a model adjusts itself to, say."""
+    runs.restore()
+    with suppress(CannotRunError):
+        outputs(runs.way, _stirred(runs.cases[0], 1), runs.seed)
+    return _differing(runs, range(1), (runs.seed,))
+
+
+def _unfilled(runs: Runs) -> tuple[str, ...]:
+    """Outputs made of memory that nobody wrote to: torch fills it in the other runs, and not in this one."""
+    holder = library().utils.deterministic
+    before = holder.fill_uninitialized_memory
+    holder.fill_uninitialized_memory = False
+    try:
+        found: dict[str, None] = {}
+        for place, first in enumerate(runs.first):
+            _soil(runs.way.device)
+            found |= dict.fromkeys(unlike(runs.again(place), first))
+        return tuple(found)
+    finally:
+        holder.fill_uninitialized_memory = before
+
+
+def _soil(device: str) -> None:
+    """Leave numbers in the memory that is handed out next."""
+    torch = library()
+    blocks = [
+        torch.full((2**power,), 85, dtype=torch.uint8, device=device)
+        for power in range(4, _LARGEST)
+        for _ in range(_BLOCKS)
+    ]
+    del blocks
 
 
 def _changed(tensors: Tensors, weights: Mapping[str, Weight]) -> tuple[str, ...]:
@@ -100,8 +138,11 @@ def unlike(ones: tuple[Leaf, ...], others: tuple[Leaf, ...]) -> list[str]:
 def _draws(runs: Runs) -> bool:
     seed_all(runs.seed)
     before = random_state()
-    runs.again(0)
-    return random_state() != before
+    for place in range(len(runs.cases)):
+        runs.again(place)
+        if random_state() != before:
+            return True
+    return False
 
 
 def _constant(runs: Runs) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from ckptaudit.verify.facts import Kind, Weight
@@ -12,7 +11,7 @@ from ckptaudit.verify.lib import library
 
 _DEEPEST = 6  # plain containers in plain containers
 _MOST = 100_000
-_REGISTRIES = ("_parameters", "_buffers", "_modules")
+REGISTRIES = ("_parameters", "_buffers", "_modules")
 
 
 def modules_of(model: Any) -> dict[str, Any]:
@@ -66,7 +65,7 @@ def _attributes(path: str, module: Any) -> Iterator[tuple[str, Any]]:
     """Tensors and modules in attributes that nn.Module does not register, and in containers there."""
     for name, value in vars(module).items():
         # What recurrent layers repeat of their own parameters.
-        if name not in _REGISTRIES and not name.startswith("_flat_weight"):
+        if name not in REGISTRIES and not name.startswith("_flat_weight"):
             yield from _inside(_join(path, name), value, _DEEPEST)
 
 
@@ -98,38 +97,6 @@ def ties_of(tensors: Mapping[str, tuple[Kind, Any]]) -> tuple[tuple[str, ...], .
         if (place := memory(tensor)) is not None:
             groups.setdefault(place, []).append(name)
     return tuple(tuple(group) for group in groups.values() if len(group) > 1)
-
-
-@contextmanager
-def kept(modules: Mapping[str, Any], tensors: Mapping[str, tuple[Kind, Any]]) -> Iterator[None]:
-    """Put buffers and attributes back to what they were, where running the model changes them.
-
-    Running statistics are one such thing, what a module keeps for its next call another.
-    """
-    torch = library()
-    plain = {id(each): each for kind, each in tensors.values() if kind != "parameter" and _is_plain(each)}
-    values = {place: each.detach().clone() for place, each in plain.items()}
-    owners = [each for each in modules.values() if not isinstance(each, torch.jit.ScriptModule)]
-    attributes = [(dict(vars(each)), [dict(vars(each)[name]) for name in _REGISTRIES]) for each in owners]
-    try:
-        yield
-    finally:
-        for module, (own, registries) in zip(owners, attributes, strict=True):
-            vars(module).clear()
-            vars(module).update(own)
-            for name, entries in zip(_REGISTRIES, registries, strict=True):
-                own[name].clear()
-                own[name].update(entries)
-        with torch.no_grad():
-            for place, each in plain.items():
-                if each.shape == values[place].shape and not torch.equal(each, values[place]):
-                    each.copy_(values[place])
-
-
-def _is_plain(tensor: Any) -> bool:
-    torch = library()
-    lazy = torch.nn.parameter.is_lazy(tensor) or tensor.is_meta
-    return not lazy and type(tensor) is torch.Tensor and tensor.layout == torch.strided
 
 
 def weigh(

@@ -74,15 +74,18 @@ def _rule(one: Observation, other: Observation, again: Observation | None, outco
         *_undetermined(one, other, again),
         *_apart(outcome),
         *_unlike_weights(one, other),
+        *_unlike_anew(one, again),
         *_unlike_config(one, other, again),
         *_vacuous(one),
     )
     if objections:
         return objections[0]
     if outcome.equal:
-        if _other_dtypes(one, other):
-            why = "the outputs are equal, the weights are not of the same dtype"
-            return _Ruling(f"close ({outcome.dtype})", why)
+        apart = leniency(one, other)
+        if not apart and _other_dtypes(one, other):
+            apart = "the weights are not of the same dtype"
+        if apart:  # on another machine other inputs may well differ
+            return _Ruling(f"close ({outcome.dtype or 'exact'})", f"the outputs are equal; {apart}")
         return _Ruling(EQUAL, "")
     return _Ruling(f"close ({outcome.dtype})", leniency(one, other))
 
@@ -117,6 +120,9 @@ def _unsteady(one: Observation, other: Observation) -> Iterator[_Ruling]:
             yield _Ruling(NONDETERMINISTIC, f"{whose}running the model changes it: {told}")
         if each.checks.seeds:
             yield _Ruling(STOCHASTIC, f"{whose}outputs hang on the seed: {some(list(each.checks.seeds))}")
+        elif each.checks.drawn:
+            told = "forward draws random numbers, though no seed that was tried changes an output"
+            yield _Ruling(STOCHASTIC, f"{whose}{told}")
 
 
 def _undetermined(one: Observation, other: Observation, again: Observation | None) -> Iterator[_Ruling]:
@@ -149,11 +155,18 @@ def _unlike_weights(one: Observation, other: Observation) -> Iterator[_Ruling]:
     ]
     unread = set(one.checks.unread) | set(other.checks.unread)
     if read := [name for name in same_kind if name not in unread]:
-        yield _Ruling(DIFFERENT, f"weights differ, though these outputs do not: {some(read)}")
-    if left := [name for name in same_kind if name in unread and one.weights[name].kind != "unsaved"]:
+        told = f"weights differ, though these outputs do not: {some(read)}; other inputs may show it"
+        yield _Ruling(DIFFERENT, told)
+    if left := [name for name in same_kind if name in unread]:
         yield _Ruling(INCOMPLETE, f"weights differ that these inputs do not reach: {some(left)}")
     if alone := unpaired(one, other):
         yield _Ruling(INCOMPLETE, f"weights that have no counterpart: {some(alone)}")
+
+
+def _unlike_anew(one: Observation, again: Observation | None) -> Iterator[_Ruling]:
+    if again is not None and (names := differing_weights(one, again)):
+        told = f"the file does not determine {some(list(names))}, which these outputs do not show"
+        yield _Ruling(INCOMPLETE, told)
 
 
 def _unlike_config(one: Observation, other: Observation, again: Observation | None) -> Iterator[_Ruling]:
@@ -194,8 +207,6 @@ def _consistency(one: Observation, other: Observation) -> Stage:
     if found is not None:
         return Stage("self-consistency", found.verdict, found.why)
     notes = [f"{plural(len(one.outputs), 'input')}, each run with the same and with other seeds"]
-    if one.checks.drawn:
-        notes.append("forward draws random numbers, and its outputs do not show it")
     if kept := [name for name in one.checks.changed if one.weights[name].kind == "unsaved"]:
         notes.append(f"forward rewrites {some(kept)}, which no state dict holds")
     if one.checks.inputs_changed:
@@ -237,7 +248,7 @@ def _outputs(one: Observation, other: Observation, outcome: Outcome) -> Stage:
         notes = [f"{outputs} on {plural(len(one.outputs), 'input')}, bit by bit"]
         if one.checks.constant:
             notes.append(f"the same for every input: {some(list(one.checks.constant))}")
-        if unread := [name for name in one.checks.unread if not is_counter(name)]:
+        if unread := [name for name in one.checks.unread if not is_counter(name, one)]:
             notes.append(f"nothing is said of tensors that were not read: {some(unread)}")
         if one.checks.dead:
             notes.append(f"these inputs bring nothing past {some(list(one.checks.dead))}")

@@ -60,10 +60,19 @@ def leaves(thing: Any) -> tuple[Leaf, ...]:
 def leaf(name: str, part: Any) -> Leaf:
     """The leaf of a tensor or of a plain value."""
     if not isinstance(part, library().Tensor):
-        text = f"{type(part).__name__} {part!r}"
+        text = f"{type(part).__name__} {plain_text(part)}"
         return Leaf(name, PLAIN, (), sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), part)
     plain, dtype = settled(part)
     return Leaf(name, dtype, tuple(part.shape), digest(plain), plain)
+
+
+_PLAIN = (bool, int, float, complex, str, bytes)
+
+
+def plain_text(value: Any) -> str:
+    """A plain value as Python itself would write it: a subclass may write what it likes."""
+    base = next((kind for kind in _PLAIN if isinstance(value, kind)), object)
+    return base.__repr__(value)
 
 
 def combined(found: Iterable[Leaf]) -> str:

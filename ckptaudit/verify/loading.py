@@ -41,7 +41,9 @@ def load(
     module = rebuilt.module
     align(module)
     sources = {key: origin.source for key, origin in rebuilt.origins.items()}
-    weights = weigh(tensors_of(module), lambda name: sources.get(name, ""))
+    tensors = tensors_of(module)
+    weights = weigh(tensors, lambda name: sources.get(name, ""))
+    lost = unlike_file(checkpoint, rebuilt.renamed, tensors, weights)  # before any change of dtype
     if dtype:
         module.to(_floating(checkpoint.path, dtype))
     load = Load(
@@ -51,7 +53,7 @@ def load(
         renamed=dict(rebuilt.renamed),
         lost_on_save=tuple(rebuilt.lost_on_save),
         unloaded=tuple(rebuilt.unloaded),
-        lost=unlike_file(checkpoint, rebuilt.renamed, weights),
+        lost=lost,
         hooks=tuple(rebuilt.hooks),
         odd=tuple(rebuilt.odd),
         suggested=tuple(rebuilt.suggested),

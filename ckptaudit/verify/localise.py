@@ -14,6 +14,7 @@ from ckptaudit.verify.facts import Event, Module, Observation, Weight
 
 WEIGHTS, CONFIG = "weights differ", "weights equal, configuration differs"
 FUNCTIONAL, TRAIN, RANDOM = "a functional step between two modules", "train mode", "randomness"
+_NORMS = ("torch.nn.modules.batchnorm.", "torch.nn.modules.instancenorm.")
 _SHOWN = 4  # keys of one cause
 
 Same = Callable[[Event, Event], bool]
@@ -50,15 +51,22 @@ def differing_weights(one: Observation, other: Observation) -> tuple[str, ...]:
     return tuple(
         name
         for name, weight in one.weights.items()
-        if not is_counter(name)
+        if not (is_counter(name, one) and is_counter(name, other))
         and (there := other.weights.get(name)) is not None
         and not _are_equal(weight, there)
     )
 
 
-def is_counter(name: str) -> bool:
-    """What BatchNorm counts, in train mode only: nothing else reads it."""
-    return name.rpartition(".")[2] == "num_batches_tracked"
+def is_counter(name: str, found: Observation) -> bool:
+    """What torch's own BatchNorm counts, in train mode only: nothing else reads it."""
+    path, _, last = name.rpartition(".")
+    module = found.modules.get(path)
+    return (
+        last == "num_batches_tracked"
+        and module is not None
+        and module.cls.startswith(_NORMS)
+        and not module.late
+    )
 
 
 def _are_equal(one: Weight, other: Weight) -> bool:
@@ -174,17 +182,24 @@ def _suspects(step: _Step, one: Observation) -> Iterator[str]:
 
 def unlike_config(one: Module, other: Module) -> dict[str, str]:
     """The attributes that differ, each with both values; `class` and `code` are two of them."""
-    if one.cls != other.cls:
-        return {"class": f"{one.cls.rpartition('.')[2]} against {other.cls.rpartition('.')[2]}"}
     names: Iterable[str] = dict.fromkeys((*one.config, *other.config))
-    found = {
+    found = {}
+    if one.cls != other.cls:
+        found["class"] = f"{one.cls.rpartition('.')[2]} against {other.cls.rpartition('.')[2]}"
+    found |= {
         name: f"{one.config.get(name, 'absent')[:40]} against {other.config.get(name, 'absent')[:40]}"
         for name in names
         if one.config.get(name) != other.config.get(name)
     }
-    if one.code != other.code:
+    if _is_other_code(one.code, other.code):
         found["forward"] = "has other code"
     return found
+
+
+def _is_other_code(one: str, other: str) -> bool:
+    """Whether the digests say so: instructions of two versions of Python cannot be compared."""
+    same_python = one.partition(" ")[0] == other.partition(" ")[0]
+    return one != other and (same_python or not (one and other))
 
 
 def _is_random(found: Observation) -> bool:

@@ -10,10 +10,11 @@ from ckptaudit.verify.cases import Case, inputs_of
 from ckptaudit.verify.checks import Measured, Runs, check
 from ckptaudit.verify.described import describe
 from ckptaudit.verify.facts import Event, Kind, Load, Observation, Weight
-from ckptaudit.verify.held import kept, modules_of, tensors_of, ties_of, weigh
+from ckptaudit.verify.held import modules_of, tensors_of, ties_of, weigh
 from ckptaudit.verify.leaves import Leaf
 from ckptaudit.verify.run import CannotRunError, device_of, evaluated, outputs, told, way_for
 from ckptaudit.verify.settings import environment, steady
+from ckptaudit.verify.snapshot import Undo, kept
 from ckptaudit.verify.trace import watched
 
 SEED = 20
@@ -58,7 +59,7 @@ def observe(
     with (
         steady(asked.threads) as settings,
         evaluated(model, modules, asked.as_is) as flags,
-        kept(modules, tensors),
+        kept(modules, tensors) as restore,
     ):
         held = weigh(tensors) if weights is None or asked.dtype else weights
         found = Observation(
@@ -83,7 +84,7 @@ def observe(
             return replace(found, cannot=f"{lacking[0]} has no values yet ({kind})")
         try:
             way = (model, device, tuple(cases(model, device)))
-            return _run(*way, asked, found, tensors, held)
+            return _run(*way, asked, found, tensors, held, restore)
         except CannotRunError as error:
             return replace(found, cannot=str(error))
         except Exception as error:  # what the model's own code can come up with
@@ -98,12 +99,16 @@ def _run(
     found: Observation,
     tensors: Mapping[str, tuple[Kind, Any]],
     held: Mapping[str, Weight],
+    restore: Undo,
 ) -> Observation:
     if not cases:
         raise CannotRunError("no inputs: give --input")
-    way = way_for(model, device, cases[0], asked.seed)
-    first = [outputs(way, case, asked.seed) for case in cases]
-    runs = Runs(way, cases, tuple(first), asked.seed)
+    way = way_for(model, device, cases[0], asked.seed, restore)
+    first = []
+    for case in cases:  # each of them as the first call: what finding inputs left behind is gone
+        restore()
+        first.append(outputs(way, case, asked.seed))
+    runs = Runs(way, cases, tuple(first), asked.seed, restore)
     traces, read, same = _watch(runs, tensors)
     word = str(way.dtype).removeprefix("torch.") if way.dtype is not None else None
     found = replace(found, settings={**found.settings, "mode": way.mode, "inputs_as": word})

@@ -11,6 +11,7 @@ from typing import Any
 from ckptaudit.isolated import ChildError, target
 from ckptaudit.isolated.process import ask
 from ckptaudit.limits import Limits
+from ckptaudit.locate import split
 from ckptaudit.verify.facts import Observation
 from ckptaudit.verify.observe import SEED
 from ckptaudit.verify.records import load
@@ -25,9 +26,9 @@ _OWN = 2**29  # and of torch itself
 class Job:
     """What a process is to observe, and the file that it writes.
 
-    `build_seed` is for what the code draws while it builds the model, and `fill` has NaN put into memory that
-    it leaves as it gets it. `inputs` is one of {"record": path}, {"file": path} and {"specs": [...]}; where
-    there are none, inputs are derived.
+    `build_seed` is for what the code draws while it builds the model, and for hashes; `fill` has NaN put into
+    memory that it leaves as it gets it. `inputs` is one of {"record": path}, {"file": path} and
+    {"specs": [...]}; where there are none, inputs are derived.
     """
 
     path: str
@@ -59,8 +60,9 @@ def observe_in_child(job: Job) -> Observation:
     """The observation that a new process makes. Raises ChildError where `model` names no code."""
     model = None if job.model is None else target(job.model, job.model)
     request = {
-        "path": job.path,
-        "out": job.out,
+        # Absolute: the model's code may go to another folder.
+        "path": _absolute(job.path),
+        "out": os.path.abspath(job.out),
         "model": model,
         "maps": list(job.maps),
         "device": job.device,
@@ -70,16 +72,23 @@ def observe_in_child(job: Job) -> Observation:
         "build_seed": job.build_seed,
         "fill": job.fill,
         "inputs": job.inputs,
-        "reference": job.reference,
+        "reference": os.path.abspath(job.reference) if job.reference else "",
         "seconds": job.seconds,
         "limits": asdict(job.limits),
     }
     try:
-        ask(_CHILD, request, job.model or job.path, job.seconds)
+        # Sets of texts have another order for each seed of their hashes.
+        environment = {"PYTHONHASHSEED": str(job.build_seed)}
+        ask(_CHILD, request, job.model or job.path, job.seconds, environment=environment)
     except ChildError as error:
         told = f"{error.reason}; {error.remedy}" if error.remedy else error.reason
         return Observation({}, {}, {}, cannot=told)
     return load(job.out)
+
+
+def _absolute(location: str) -> str:
+    file, name = split(location)
+    return f"{os.path.abspath(file)}::{name}" if name else os.path.abspath(file)
 
 
 def with_values(found: Observation, job: Job) -> Observation:

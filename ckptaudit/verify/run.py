@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -48,7 +48,21 @@ def outputs(way: Way, case: Case, seed: int) -> tuple[Leaf, ...]:
     except NotComparableError as error:
         raise NoOutputError(f"an output cannot be compared: {error}") from None
     except Exception as error:
-        raise CannotRunError(told(error)) from None
+        where = _raised_in(way.model, error)
+        raise CannotRunError(told(error) + (f" (in {where})" if where else "")) from None
+
+
+def _raised_in(model: Any, error: BaseException) -> str:
+    """The innermost module whose method was running; "" for the model itself."""
+    paths = {id(module): path for path, module in model.named_modules()}
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        owner = trace.tb_frame.f_locals.get(code.co_varnames[0]) if code.co_argcount else None
+        found = paths.get(id(owner), found)
+        trace = trace.tb_next
+    return found
 
 
 def told(error: BaseException) -> str:
@@ -68,14 +82,20 @@ def writes_inputs(way: Way, case: Case, seed: int) -> bool:
     return [leaf.facts for leaf in inputs_of(given)] != before
 
 
-def way_for(model: Any, device: str, case: Case, seed: int) -> Way:
-    """A way in which the model runs on this case. Raises CannotRunError with what it says to the first."""
+def way_for(
+    model: Any, device: str, case: Case, seed: int, restore: Callable[[], None] = lambda: None
+) -> Way:
+    """A way in which the model runs on this case. Raises CannotRunError with what it says to the first.
+
+    `restore` undoes what a try has left behind in the model.
+    """
     tries = [Way(model, device)]
     if (dtype := floating(model)) is not None:
         tries.append(Way(model, device, dtype=dtype))
     tries += [Way(model, device, mode) for mode in _MODES[1:]]
     first: CannotRunError | None = None
     for way in tries:
+        restore()
         try:
             outputs(way, case, seed)
         except NoOutputError:
@@ -105,15 +125,17 @@ def evaluated(model: Any, modules: dict[str, Any], as_is: bool) -> Iterator[dict
     try:
         if not as_is:
             model.eval()
-            for module in modules.values():  # those in plain lists, which the model does not know
-                if module.training and _is_plain(module):
-                    module.eval()
+            _evaluate_unreached(model, modules)
         yield flags
     finally:
         for path, module in modules.items():
             module.training = flags[path]
 
 
-def _is_plain(module: Any) -> bool:
-    base = library().nn.Module
-    return type(module).eval is base.eval and type(module).train is base.train
+def _evaluate_unreached(model: Any, modules: Mapping[str, Any]) -> None:
+    """What lies in plain lists: `model.eval()` does not get there. In its own tree the model has the say."""
+    reached = {id(module) for module in model.modules()}
+    for module in modules.values():
+        if id(module) not in reached:
+            module.eval()
+            reached |= {id(each) for each in module.modules()}

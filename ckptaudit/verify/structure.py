@@ -26,8 +26,6 @@ _HARMLESS = {
     "dtype",
     "num_batches_tracked",
 }
-_CODE = {"forward", "_forward_hooks", "_forward_pre_hooks"}
-_LITERALS = ("0123456789-(.", ("True", "False", "nan", "inf"))
 
 
 def bytes_stage(one: Observation, other: Observation) -> Stage:
@@ -156,23 +154,19 @@ def telling_config(one: Observation, other: Observation, again: Observation | No
 
 
 def _is_telling(name: str, one: Module, other: Module) -> bool:
+    """Whether an attribute could change an output. Nobody knows what code of its own makes of one."""
     is_torch = one.cls.startswith(_TORCH) and other.cls.startswith(_TORCH)
     if name == "class":
-        return is_torch
-    if name in _CODE:
-        return False  # code may say the same in other words: the outputs tell
-    if is_torch:
-        return name not in _HARMLESS and not (name == "p" and "dropout" in one.cls.lower())
-    return all(_is_number(each.config.get(name, "")) for each in (one, other))
-
-
-def _is_number(text: str) -> bool:
-    starts, words = _LITERALS
-    return text.startswith(words) or text[:1] in starts
+        return is_torch  # of others the code and the attributes tell
+    harmless = name in _HARMLESS or (name == "p" and "dropout" in one.cls.lower())
+    return not (is_torch and harmless)
 
 
 def unpaired(one: Observation, other: Observation) -> list[str]:
-    """Tensors that only one side has, that are read, and whose values the other has under no name."""
+    """Tensors that only one side has, and whose values the other has under no name of its own.
+
+    Read or not: what these inputs do not reach, others may.
+    """
     found = []
     for mine, theirs in ((one, other), (other, one)):
         known = {
@@ -183,9 +177,6 @@ def unpaired(one: Observation, other: Observation) -> list[str]:
         found += [
             name
             for name, each in mine.weights.items()
-            if name not in theirs.weights
-            and name not in mine.checks.unread
-            and each.kind != "unsaved"
-            and (each.dtype, each.shape, each.digest) not in known
+            if name not in theirs.weights and (each.dtype, each.shape, each.digest) not in known
         ]
     return found

@@ -132,3 +132,28 @@ def test_errors_are_one_line(args: list[str | Path], code: int, told: str) -> No
     assert done.exit_code == code
     assert told in done.stderr
     assert done.stdout == ""
+
+
+def test_no_source_over_the_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "mlp.params"
+    before = (FIXTURES / "mlp.params").read_bytes()
+    path.write_bytes(before)
+    done = run(path, "--emit", path)
+    assert (done.exit_code, path.read_bytes()) == (2, before)
+    assert run(path, "--to", tmp_path / "x.xyz").exit_code == 2
+
+
+def test_a_killed_child_leaves_no_draft(tmp_path: Path) -> None:
+    slow = "import time, torch\nfrom torch import nn\n"
+    slow += "class Net(nn.Linear):\n    def __init__(self): super().__init__(20, 256)\n"
+    slow += "    def state_dict(self, *a, **k):\n        time.sleep(60)\n"
+    (tmp_path / "slow_code.py").write_text(slow)
+    args = (FIXTURES / "mlp.params", "--model", "slow_code:Net", "--to", "out.pt", "--timeout", "15")
+    assert child(tmp_path, *args).returncode == 3
+    assert sorted(path.name for path in tmp_path.glob("out*")) == []
+
+
+def test_what_hangs_in_plain_lists_is_not_in_place() -> None:
+    done = run(FIXTURES / "full_model_python_list.pt")
+    assert done.exit_code == 1
+    assert "python_list.0.weight: in a plain container" in done.stdout

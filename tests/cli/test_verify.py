@@ -111,3 +111,12 @@ def test_the_pytest_plugin() -> None:
     with pytest.raises(pytest.fail.Exception, match="close"):
         Auditor().assert_outputs_equal("net.pt", GOLDEN, model="own_nets:Net", dtype="float16")
     Auditor().assert_outputs_equal("net.pt", GOLDEN, model="own_nets:Net", dtype="float16", allow_close=True)
+
+
+@pytest.mark.parametrize(
+    "option", [("--input", "2x6"), ("--inputs", "x.pt"), ("--seed", "20"), ("--threads", "1")]
+)
+def test_what_a_record_says_itself_is_refused(option: tuple[str, str]) -> None:
+    found = call("verify", "net.pt", "--record", GOLDEN, "--model", "own_nets:Net", *option)
+    assert found.exit_code == 2
+    assert f"{option[0]} is what the record says" in found.stderr

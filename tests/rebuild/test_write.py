@@ -97,3 +97,10 @@ def test_conjugated_views_keep_their_values(tmp_path: Path) -> None:
         state = rebuild(str(tmp_path / f"b{suffix}")).module.state_dict()
         assert torch.equal(state["a"], x)
         assert torch.equal(state["b"].resolve_conj(), x.conj().resolve_conj())
+
+
+def test_the_order_of_the_file_is_kept(tmp_path: Path) -> None:
+    keys = ("b.weight", "a.running_mean", "a.weight", "b.bias", "a.bias")
+    torch.save({key: torch.full((2,), float(at)) for at, key in enumerate(keys)}, tmp_path / "a.pt")
+    save(rebuild(str(tmp_path / "a.pt")), str(tmp_path / "b.pt"))
+    assert tuple(torch.load(tmp_path / "b.pt")) == keys

@@ -72,6 +72,25 @@ CODE = """
         def forward(self, x):
             return super().forward(x) + self.twin(x).sum()
 
+    class Drops(Net):  # has what the file has for the last bias, and keeps its own
+        def load_state_dict(self, state, strict=True, assign=False):
+            return super().load_state_dict({**state, "last.bias": self.last.bias.data}, strict, assign)
+
+    class TiedHalf(Tied):
+        def __init__(self):
+            super().__init__()
+            self.half()
+
+    class Ordered(Net):  # in the order of a set of texts
+        def __init__(self):
+            super().__init__()
+            self.order = [float(place) for place, name in enumerate({"first", "last", "act"}) if name == "act"]
+        def forward(self, x):
+            return super().forward(x) * (1 + self.order[0])
+
+    def elsewhere():
+        os.chdir("/")
+        return Net()
     def steep(): return Net(0.2)
     def dropping(): return nn.Sequential(nn.Linear(6, 8), Forever())
     class Forever(nn.Module):
@@ -86,7 +105,7 @@ CODE = """
 """
 
 
-def here(child_name: str, request: Mapping[str, Any], subject: str, seconds: float, folder: str = "") -> Any:
+def here(child_name: str, request: Mapping[str, Any], subject: str, seconds: float, **ignored: object) -> Any:
     """What a process would answer, without one: nothing is imported anew."""
     try:
         return child.answer(json.loads(json.dumps(dict(request))))

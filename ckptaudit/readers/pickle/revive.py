@@ -136,6 +136,8 @@ class Reviver:
 
     def _container(self, place: Place, value: Any) -> Iterator[tuple[Place, Any]] | None:
         pairs = containers.pairs_of(value)
+        if pairs is not None and not pairs and place.path and str(place.path[-1]).endswith("_extra_state"):
+            self._leaf(place, pairs)  # strict loading minds the key, whatever it holds
         if pairs is not None and (len(pairs) <= _LONG or not _all_scalars(pairs.values())):
             return self._parts(self._mapping(place, value, pairs), pairs.items())
         items, attributes = containers.items_of(value), containers.attributes_of(value)
