@@ -25,6 +25,9 @@ class Own:
     tensors: Mapping[str, TensorMeta]
     parts: Mapping[str, Part]
     partial: bool = False  # the file does not keep all attributes, so that a missing one is not the default
+    # Arguments that nothing tells, whatever stands in their place: `loose` are those that change no output.
+    open: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
 
     @property
     def config(self) -> Mapping[str, object]:
@@ -54,27 +57,41 @@ class Own:
 
 
 class Arguments(NamedTuple):
-    """What a layer is made with, what decides and is not told, and the attributes that this accounts for."""
+    """What a layer is made with, what decides and is not told, and the attributes that this accounts for.
+
+    `loose` are the arguments that are not told and change no output.
+    """
 
     values: Mapping[str, object]
     unknown: tuple[str, ...]
     used: frozenset[str]
+    loose: tuple[str, ...] = ()
 
 
 def arguments_of(layer: str, own: Own) -> Arguments:
-    """The arguments that differ from torch's defaults, in the order that torch has."""
+    """The arguments that differ from torch's defaults, in the order that torch has.
+
+    An open one may have a value that fits the tensors, for the layer to be made at all.
+    """
     values: dict[str, object] = {}
     unknown: list[str] = []
+    loose = list(own.loose)
     row = ROWS[layer]
     for name, default in row.items():
         value = _argument(layer, own, name)
-        if value is _MISSING:
+        if name in own.open:
+            unknown.append(name)
+            if value is not _MISSING:
+                values[name] = value
+        elif value is _MISSING:
             if (own.partial and name not in _HARMLESS) or is_needed(default):
                 unknown.append(name)
+            elif own.partial:
+                loose.append(name)
         elif not _is_default(layer, value, default):
             values[name] = value
-    used = {name for name in own.config if name in row and name not in unknown}
-    return Arguments(values, tuple(unknown), frozenset(used))
+    used = {name for name in own.config if name in row and (name in values or name not in unknown)}
+    return Arguments(values, tuple(unknown), frozenset(used), tuple(loose))
 
 
 def _is_default(layer: str, value: object, default: object) -> bool:

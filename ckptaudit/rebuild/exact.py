@@ -2,7 +2,8 @@
 
 A module in a pickle has the attributes that it was saved with, so the arguments of its constructor are read
 off them. TorchScript keeps those that its compiler understands; a trace keeps none, and an exported program
-those of the operators: what is missing there is `unknown`.
+those of the operators: what is missing there is `unknown`, or, where no output hangs on it, keeps the plan
+from being an exact one.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from dataclasses import replace
 from typing import Final
 
 from ckptaudit.model import Checkpoint, ModuleMeta, TensorMeta
-from ckptaudit.rebuild.arguments import Own, arguments_of, made_of
-from ckptaudit.rebuild.exported import of_operator, sizes_of
+from ckptaudit.rebuild.arguments import Arguments, Own, arguments_of, made_of
+from ckptaudit.rebuild.exported import keeps_inplace, of_operator, sizes_of, with_modes
 from ckptaudit.rebuild.known import layer_of
 from ckptaudit.rebuild.plan import Level, Part, Plan
 from ckptaudit.rebuild.skeleton import tied
@@ -26,7 +27,8 @@ _OWN_HOOKS: Final = ("_infer_parameters", "_lazy_load_hook")
 _OWN_ODD: Final = ("_load_hook", "_initialize_hook", "_keys", "_flat_weight_refs")
 # What torch.nn's constructors make of their arguments under private names.
 _OWN_PRIVATE: Final = ("_qkv_same_embed_dim", "_reversed_padding_repeated_twice", "_padding_repeated_twice")
-_PARTIAL: Final = ("torchscript", "torch-export")
+_EXPORTED: Final = "torch-export"
+_PARTIAL: Final = ("torchscript", _EXPORTED)
 
 
 def plan_exact(checkpoint: Checkpoint, own: Saved) -> Plan:
@@ -34,17 +36,23 @@ def plan_exact(checkpoint: Checkpoint, own: Saved) -> Plan:
     modules = _registered(own.modules, checkpoint.format)
     unsaved = _unsaved(checkpoint, own, modules)
     held = _by_owner({**own.tensors, **unsaved})
-    partial = checkpoint.format in _PARTIAL
+    if checkpoint.format == _EXPORTED:
+        modules = with_modes(modules, held)
     parts: dict[str, Part] = {}
+    loose: set[str] = set()
     # What a layer is made of tells some of its arguments, and comes after it.
     for path in reversed(modules):
-        parts[path] = _part(Own(path, modules[path], held.get(path, {}), parts, partial))
+        each = Own(path, modules[path], held.get(path, {}), parts)
+        parts[path], untold = _part(_told(each, checkpoint.format))
+        loose.update(untold)
+    if keeps_inplace(modules.values()):
+        loose.discard("inplace")
     parts = {path: parts[path] for path in modules}
     root = modules[""].cls
     return Plan(
         checkpoint=checkpoint.path,
         name=root.rpartition(".")[2] if root else "Model",
-        level=_level(parts),
+        level="typed skeleton" if loose else _level(parts),
         parts=parts,
         tensors=own.tensors,
         unsaved=unsaved,
@@ -65,7 +73,7 @@ def _registered(modules: Mapping[str, ModuleMeta], format: str) -> dict[str, Mod
     One that hangs in a plain list is none that nn.Module knows.
     """
     found = {"": modules.get("", ModuleMeta(""))}
-    for path in sorted(modules, key=_by_depth) if format == "torch-export" else modules:
+    for path in sorted(modules, key=_by_depth) if format == _EXPORTED else modules:
         if path.rpartition(".")[0] in found:
             found[path] = modules[path]
     return found
@@ -95,7 +103,8 @@ def _by_owner(rows: Mapping[str, TensorMeta]) -> dict[str, dict[str, TensorMeta]
     return found
 
 
-def _part(own: Own) -> Part:
+def _part(own: Own) -> tuple[Part, tuple[str, ...]]:
+    """The part that a module is, and its arguments that are not told and change no output."""
     meta = own.meta
     layer = layer_of(meta.cls)
     hooks = tuple(
@@ -113,10 +122,13 @@ def _part(own: Own) -> Part:
         alias=meta.alias,
     )
     if layer is None:
-        return part._replace(settings=_plain(meta))
-    if own.partial:
-        own = _told(layer, own)
+        return part._replace(settings=_plain(meta)), ()
     found = arguments_of(layer, own)
+    return _made(part, layer, own, found), found.loose
+
+
+def _made(part: Part, layer: str, own: Own, found: Arguments) -> Part:
+    meta = own.meta
     return part._replace(
         confidence="certain",
         arguments=found.values,
@@ -131,17 +143,41 @@ def _part(own: Own) -> Part:
     )
 
 
-def _told(layer: str, own: Own) -> Own:
-    """A layer of a file that does not keep its attributes, with those that its tensors and operator tell."""
-    config = of_operator(layer, own.meta)
-    whole = config is not None
-    config = {**sizes_of(layer, own.tensors), **(own.config if config is None else config)}
-    groups = config.get("groups", 1 if whole else None)
-    if layer.startswith("Conv") and isinstance(groups, int) and "in_channels" not in own.config:
-        inner = "out_channels" if "Transpose" in layer else "in_channels"
-        if isinstance(size := config.get(inner), int):
-            config[inner] = size * groups
-    return replace(own, meta=own.meta._replace(config=config, private={}), partial=not whole)
+def _told(own: Own, format: str) -> Own:
+    """A module of a file that does not keep its attributes, with those that its tensors and operator tell."""
+    layer = layer_of(own.meta.cls)
+    if format not in _PARTIAL:
+        return own
+    told = of_operator(layer, own.meta) if layer is not None and format == _EXPORTED else None
+    # What an exported program keeps of a module are arguments of operators, and no attributes.
+    kept: Mapping[str, object] = {} if format == _EXPORTED else own.config
+    if layer is None:
+        return own if format != _EXPORTED else replace(own, meta=own.meta._replace(config={}, private={}))
+    config = {**sizes_of(layer, own.tensors), **(kept if told is None else told.config)}
+    config, channels = _channels(layer, config, kept, told is not None)
+    return replace(
+        own,
+        meta=own.meta._replace(config=config, private={}),
+        partial=told is None,
+        open=(*(told.open if told else ()), *channels),
+        loose=told.loose if told else (),
+    )
+
+
+def _channels(
+    layer: str, config: dict[str, object], kept: Mapping[str, object], whole: bool
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """The attributes with the channels that a weight has one group of, and those that it does not tell.
+
+    Where the number of groups is not known, the channels are those of a single one, and open.
+    """
+    inner = "out_channels" if "Transpose" in layer else "in_channels"
+    size, groups = config.get(inner), config.get("groups", 1 if whole else None)
+    if not layer.startswith("Conv") or inner in kept or not isinstance(size, int):
+        return config, ()
+    if not isinstance(groups, int):
+        return config, (inner,)
+    return {**config, inner: size * groups}, ()
 
 
 def _plain(meta: ModuleMeta) -> dict[str, object]:

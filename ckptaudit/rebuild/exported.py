@@ -3,14 +3,16 @@
 An exported program keeps, for a module that is a single operator, that operator's name and constant
 arguments, without those that are the operator's defaults (torch/_export/serde/serialize.py). Where the
 operator is the one that the layer calls, they are what the layer was made with, or what computes the same.
+Where it is not, or has arguments that such a layer never gives it, they tell nothing of the layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
 
 from ckptaudit.model import ModuleMeta, TensorMeta
+from ckptaudit.rebuild.known import ROWS, layer_of
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -40,6 +42,7 @@ _OPERATORS: Final[Mapping[str, str]] = {
     "LogSigmoid": "log_sigmoid",
     "LogSoftmax": "log_softmax",
     "LeakyReLU": "leaky_relu",
+    "RReLU": "rrelu",
     "ReLU6": "relu6",
     "GroupNorm": "group_norm",
     "LayerNorm": "layer_norm",
@@ -53,42 +56,151 @@ _OPERATORS: Final[Mapping[str, str]] = {
 _RENAMED: Final = {"pad": "padding", "sizes": "unflattened_size"}
 _INPLACE: Final = frozenset(
     {"ReLU", "ReLU6", "SELU", "SiLU", "Mish", "ELU", "CELU", "Hardswish", "Hardsigmoid", "Hardtanh"}
-    | {"LeakyReLU", "Threshold", "Dropout"}
+    | {"LeakyReLU", "RReLU", "Threshold", "Dropout"}
 )
+# Arguments of operators that are none of the layer's, and what the reader adds of its own.
+_FLAGS: Final = ("cudnn_enable", "cudnn_enabled", "use_input_stats", "non_persistent_buffers")
+# The operators that take the mode of the layer that calls them, by the layer.
+_MODED: Final[Mapping[str, str]] = {
+    **{f"Dropout{size}": "feature_dropout" for size in _SIZED},
+    **{f"BatchNorm{size}": "batch_norm" for size in _SIZED},
+    **{f"InstanceNorm{size}": "instance_norm" for size in _SIZED},
+    "Dropout": "dropout",
+    "AlphaDropout": "alpha_dropout",
+    "FeatureAlphaDropout": "feature_alpha_dropout",
+    "RReLU": "rrelu",
+}
 
 
-def of_operator(layer: str, meta: ModuleMeta) -> dict[str, object] | None:
+class Told(NamedTuple):
+    """What an operator tells of its layer.
+
+    `config` are attributes. `open` are the arguments that it does not tell, and that decide what the layer
+    computes; `loose` those that it does not tell either, and that change no output.
+    """
+
+    config: dict[str, object]
+    open: tuple[str, ...] = ()
+    loose: tuple[str, ...] = ()
+
+
+def of_operator(layer: str, meta: ModuleMeta) -> Told | None:
     """The attributes of a layer that is one operator, those left out being torch's defaults.
 
     None where the operator is not known, or is not the one that the layer calls.
     """
-    target = meta.private.get("operator")
-    name = target.split(".")[3] if isinstance(target, str) and target.count(".") > 3 else ""
+    name = _operator(meta)
     plain = "relu6" if layer == "ReLU6" and name.rstrip("_") == "hardtanh" else name.rstrip("_")
     if _OPERATORS.get(layer) != plain:
         return None
-    config = {_RENAMED.get(key, key): _tupled(value) for key, value in (meta.config or {}).items()}
-    if layer in _INPLACE:
-        config["inplace"] = name.endswith("_")
+    given = {key: _tupled(value) for key, value in (meta.config or {}).items() if key not in _FLAGS}
+    if plain == "pad" and not _pads(layer, given):
+        return None
+    if layer == "ReLU6":
+        given = {key: value for key, value in given.items() if key not in ("min_val", "max_val")}
+    if str(meta.private["operator"]).endswith(".padding"):
+        given.setdefault("padding", "valid")  # the overload for words has this one as its default
+    config = {_RENAMED.get(key, key): value for key, value in given.items()}
+    if not config.keys() <= ROWS[layer].keys():
+        return None
+    if layer in _INPLACE and name.endswith("_"):
+        config["inplace"] = True
     return _adapted(layer, config)
 
 
-def _adapted(layer: str, config: dict[str, object]) -> dict[str, object] | None:
-    """What the operator takes in another way than the layer does."""
+def _operator(meta: ModuleMeta) -> str:
+    """The name in torch.ops.aten.conv2d.default."""
+    target = meta.private.get("operator")
+    return target.split(".")[3] if isinstance(target, str) and target.count(".") > 3 else ""
+
+
+def _pads(layer: str, given: dict[str, object]) -> bool:
+    """Whether the layer pads in this way; takes out of `given` what says so."""
+    kind = layer.partition("Pad")[0]
+    mode = {"Circular": "circular", "Reflection": "reflect", "Replication": "replicate"}.get(kind, "constant")
+    fits = given.pop("mode", "constant") == mode
+    return fits and (kind == "Constant" or given.pop("value", 0.0) == 0)
+
+
+def _adapted(layer: str, config: dict[str, object]) -> Told:
+    """What the operator takes in another way than the layer does, or takes of the example's sizes."""
     if layer == "PairwiseDistance" and "p" in config:
         config["norm"] = config.pop("p")
-    elif layer == "Embedding" and config.get("padding_idx") == -1:
-        config["padding_idx"] = None
+    elif layer == "PReLU":
+        return Told(config, loose=("init",))
+    elif layer == "Embedding":
+        if config.get("padding_idx") == -1:
+            config["padding_idx"] = None
+        # One with a largest norm is two operators: here there is none, of whatever type.
+        return Told(config, loose=("norm_type",))
     elif layer == "Flatten":
         config.setdefault("start_dim", 0)
-    elif layer.startswith("Adaptive"):
-        # A size that was left open is that of the example by now: 8 of an input of 8.
+    elif layer in ("AdaptiveAvgPool2d", "AdaptiveAvgPool3d"):
+        # A size that was left open is that of the example by now: 8 of an input of 8. One that pools
+        # everything is meant so.
         sizes = config.get("output_size")
-        if isinstance(sizes, tuple) and len(set(sizes)) > 1:
-            return None
-    elif layer.startswith("BatchNorm") and config.get("momentum") == 0:
-        return None  # which evaluation passes where the momentum is None
-    return config
+        if isinstance(sizes, tuple) and set(sizes) == {1}:
+            return Told(config, loose=("output_size",))
+        return Told(config, open=("output_size",))
+    elif layer in ("Softmax", "LogSoftmax") and config.get("dim") in (0, 1):
+        return _without(config, "dim")  # which None is, by the number of the example's dimensions
+    elif layer.startswith(("BatchNorm", "InstanceNorm")) and config.get("momentum") == 0:
+        return _without(config, "momentum")  # which None is while evaluating
+    # A program without any operator that works in place may have lost them.
+    is_open = layer in _INPLACE and "inplace" not in config
+    return Told(config, loose=("inplace",) if is_open else ())
+
+
+def _without(config: dict[str, object], name: str) -> Told:
+    return Told({key: value for key, value in config.items() if key != name}, open=(name,))
+
+
+def keeps_inplace(modules: Iterable[ModuleMeta]) -> bool:
+    """Whether the program has operators that work in place, which making it functional replaces."""
+    names = [_operator(meta) for meta in modules]
+    return any(name.endswith("_") and not name.endswith("__") for name in names)
+
+
+def with_modes(
+    modules: Mapping[str, ModuleMeta], held: Mapping[str, Mapping[str, TensorMeta]]
+) -> dict[str, ModuleMeta]:
+    """The modules of a program, with the mode in which it was exported where that is known.
+
+    Few operators take the mode. A program of which one says that it evaluates, and none that it trains, was
+    exported for evaluation as a whole.
+    """
+    modes = {path: _mode(meta, held.get(path, {})) for path, meta in modules.items()}
+    trains = True in modes.values() or any(
+        _may_train(meta, held.get(path, {})) for path, meta in modules.items() if modes[path] is None
+    )
+    other = False if False in modes.values() and not trains else None
+    return {
+        path: meta._replace(training=other if modes[path] is None else modes[path])
+        for path, meta in modules.items()
+    }
+
+
+def _mode(meta: ModuleMeta, tensors: Mapping[str, TensorMeta]) -> bool | None:
+    layer = layer_of(meta.cls) or ""
+    if layer not in _MODED or _operator(meta).rstrip("_") != _MODED[layer]:
+        return None
+    if layer == "RReLU":
+        return meta.training is True  # the operator's default is to evaluate
+    if "Norm" in layer and "running_mean" not in tensors:
+        return None  # it takes the statistics of its input, whatever the mode
+    if layer.startswith("Instance"):
+        told = (meta.config or {}).get("use_input_stats")
+        return told if isinstance(told, bool) else None
+    return meta.training
+
+
+def _may_train(meta: ModuleMeta, tensors: Mapping[str, TensorMeta]) -> bool:
+    """Whether a module that does not tell its mode looks like one that trains."""
+    layer = layer_of(meta.cls)
+    if layer is None:
+        return meta.training is True
+    # One that trains counts its batches first, which is an operator more.
+    return layer.startswith("BatchNorm") and "num_batches_tracked" in tensors
 
 
 def _tupled(value: object) -> object:
@@ -101,7 +213,7 @@ def sizes_of(layer: str, tensors: Mapping[str, TensorMeta]) -> dict[str, object]
     rule = _rule(layer)
     try:
         return rule(shapes) if rule is not None else {}
-    except (KeyError, IndexError):
+    except (KeyError, IndexError, ValueError):
         return {}  # not the tensors that such a layer has
 
 
@@ -120,7 +232,10 @@ def _convolution(shapes: Shapes) -> dict[str, object]:
 
 def _transposed(shapes: Shapes) -> dict[str, object]:
     inside, out, *kernel = shapes["weight"]
-    return {"in_channels": inside, "out_channels": out, "kernel_size": tuple(kernel)}
+    found: dict[str, object] = {"in_channels": inside, "out_channels": out, "kernel_size": tuple(kernel)}
+    if out and "bias" in shapes:
+        found["groups"] = shapes["bias"][0] // out  # a bias is for all groups
+    return found
 
 
 def _tracked(shapes: Shapes) -> dict[str, object]:

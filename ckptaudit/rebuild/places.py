@@ -30,11 +30,6 @@ class Places:
     unsaved: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     extra: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
-    def owner(self, key: str) -> tuple[str, str]:
-        """The path of the module that has `key`, where it is made, and the name there."""
-        path, name = split(key, self.parts)
-        return self.same.get(path, path), name
-
 
 def places(plan: Plan, *, aliases: bool = True) -> Places:
     """Where everything in `plan` hangs; without `aliases`, every module is one of its own."""

@@ -86,7 +86,9 @@ class _Teller:
         if not depth or self.left < 0:
             return type(value).__qualname__
         if isinstance(value, Mapping):
-            told = [f"{self.tell(key, depth - 1)}: {self.tell(part, depth - 1)}" for key, part in value.items()]
+            told = [
+                f"{self.tell(key, depth - 1)}: {self.tell(part, depth - 1)}" for key, part in value.items()
+            ]
             return f"{{{', '.join(told)}}}"
         if isinstance(value, set | frozenset):
             return f"({', '.join(sorted(self._all(value, depth)))})"
