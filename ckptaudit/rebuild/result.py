@@ -86,5 +86,5 @@ class Rebuilt:
 
     @property
     def fits(self) -> bool:
-        """Whether strict loading has nothing to say, but for ties, and all that the file holds is in place."""
+        """Whether strict loading has nothing to say, but for ties, and what the file holds is in place."""
         return not (self.missing or self.unexpected or self.mismatched or self.unloaded)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ckptaudit.model import Checkpoint
+from ckptaudit.model import Checkpoint, TensorMeta
 from ckptaudit.rebuild.place import Placer
 from ckptaudit.saved import saved
 from ckptaudit.verify.facts import Kind, Weight
@@ -30,11 +30,13 @@ def unlike_file(
         name = renamed.get(key, key)
         if name not in weights:
             continue
-        if placer.refusal(row):
-            found.append(key)
-        elif placer.has_values(row) and not _holds(tensors[name][1], weights[name], placer.tensor(row)):
+        if placer.refusal(row) or not _is_held(placer, row, tensors[name][1], weights[name]):
             found.append(key)
     return tuple(found)
+
+
+def _is_held(placer: Placer, row: TensorMeta, tensor: Any, weight: Weight) -> bool:
+    return not placer.has_values(row) or _holds(tensor, weight, placer.tensor(row))
 
 
 def _holds(tensor: Any, weight: Weight, inside: Any) -> bool:

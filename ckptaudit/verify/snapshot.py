@@ -1,4 +1,4 @@
-"""What a model is before it runs, to be put back: running statistics, caches, counters, flags of a first call."""
+"""What a model is before it runs, to be put back: statistics, caches, counters, flags of a first call."""
 
 from __future__ import annotations
 
@@ -56,10 +56,11 @@ def is_torch(kind: type) -> bool:
 
 
 def _module(module: Any) -> Undo:
-    own = dict(vars(module))
+    own, kind = dict(vars(module)), type(module)
     registries = [dict(own[name]) for name in REGISTRIES]
 
     def restore() -> None:
+        module.__class__ = kind  # a lazy layer becomes its plain one when it first runs
         vars(module).clear()
         vars(module).update(own)
         for name, entries in zip(REGISTRIES, registries, strict=True):

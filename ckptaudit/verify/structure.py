@@ -21,6 +21,8 @@ _HARMLESS = {
     "enable_nested_tensor",
     "mask_check",
     "use_nested_tensor",
+    "_load_hook",  # of a lazy layer that has not run yet
+    "_initialize_hook",
     "dropout_p",
     "device",
     "dtype",
@@ -158,6 +160,8 @@ def _is_telling(name: str, one: Module, other: Module) -> bool:
     is_torch = one.cls.startswith(_TORCH) and other.cls.startswith(_TORCH)
     if name == "class":
         return is_torch  # of others the code and the attributes tell
+    if name == "forward":
+        return one.cls == other.cls  # a class of another name is another text; what it computes was compared
     harmless = name in _HARMLESS or (name == "p" and "dropout" in one.cls.lower())
     return not (is_torch and harmless)
 

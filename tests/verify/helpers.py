@@ -84,7 +84,8 @@ CODE = """
     class Ordered(Net):  # in the order of a set of texts
         def __init__(self):
             super().__init__()
-            self.order = [float(place) for place, name in enumerate({"first", "last", "act"}) if name == "act"]
+            names = enumerate({"first", "last", "act"})
+            self.order = [float(place) for place, name in names if name == "act"]
         def forward(self, x):
             return super().forward(x) * (1 + self.order[0])
 

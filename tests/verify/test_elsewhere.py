@@ -43,7 +43,7 @@ def elsewhere(found: Observation, noise: float) -> Observation:
 def test_close_is_not_equal_and_has_an_end() -> None:
     there = here(build("convnet"))
     same = replace(there, environment={**there.environment, "device": "cuda"})
-    assert judge(same, there).verdict == "equal"
+    assert judge(same, there).verdict == "close (float32)"  # other inputs might differ there
     found = judge(elsewhere(there, 1e-7), there)
     assert (found.verdict, found.equal, found.close) == ("close (float32)", False, True)
     assert "device cuda against cpu" in found.reason

@@ -103,6 +103,9 @@ ALONE: dict[str, tuple[Callable[[Any, Tensor], Any], str, str]] = {
     "asks the system": (lambda net, x: net.lin(x) + os.urandom(1)[0], "nondeterministic", "two runs differ"),
     "drops out": (lambda net, x: functional.dropout(net.lin(x), 0.5), "stochastic", "seed"),
     "draws in Python": (lambda net, x: net.lin(x) * random.random(), "stochastic", "seed"),
+    "draws and does not use it": (
+        lambda net, x: (torch.rand(3), net.lin(x))[1], "stochastic", "draws random numbers",
+    ),
     "seldom draws something": (lambda net, x: net.lin(x) + (torch.rand(()) < 0.3), "stochastic", "seed"),
     "gives its own parameter": (lambda net, x: net.lin.weight, "incomplete", "do not depend on the inputs"),
     "gives a constant": (lambda net, x: net.lin(x) * 0 + 3, "incomplete", "do not depend on the inputs"),
@@ -143,7 +146,6 @@ STEADY: dict[str, Callable[[Any, Tensor], Any]] = {
     "gives something empty too": lambda net, x: (net.lin(x), x[:0]),
     "gives a sparse tensor": lambda net, x: net.lin(x).relu().to_sparse(),
     "wants gradients": lambda net, x: torch.autograd.grad((net.lin(x.requires_grad_()) ** 2).sum(), x)[0],
-    "draws and does not use it": lambda net, x: (torch.rand(3), net.lin(x))[1],
     "gives half of it": lambda net, x: net.lin(x).half(),
 }
 
@@ -203,7 +205,9 @@ TWO: dict[str, tuple[Callable[[], Any], Callable[[Any], object], str]] = {
         lambda net: setattr(net[2], "negative_slope", 0.3), "incomplete",
     ),
     "a hook": (normed, lambda net: net[0].register_forward_hook(lambda *told: told[2] * 2), "different"),
-    "a hook that looks on": (normed, lambda net: net[0].register_forward_hook(lambda *told: None), "equal"),
+    "a hook that looks on": (
+        normed, lambda net: net[0].register_forward_hook(lambda *told: None), "incomplete",
+    ),
     "a counter of batches": (normed, lambda net: net[1].num_batches_tracked.add_(1), "equal"),
     "the share that is dropped": (normed, lambda net: setattr(net[2], "p", 0.1), "equal"),
     "train mode": (normed, lambda net: net.eval(), "equal"),
