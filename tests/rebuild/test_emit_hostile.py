@@ -173,3 +173,32 @@ def test_long_numbers_and_deep_names() -> None:
     text = source(planned(tensors=rows))
     assert strange(text) == []
     assert quoted("x") == '"x"'
+
+
+@pytest.mark.parametrize(
+    ("layer", "arguments"),
+    [
+        ("LSTM", {"input_size": 2, "hidden_size": 2, "num_layers": 10**9}),
+        ("Linear", {"in_features": 2**30, "out_features": 2**30}),
+        ("Linear", {"in_features": 2**90, "out_features": 2}),
+        ("Conv2d", {"in_channels": 2, "out_channels": 2, "kernel_size": 1, "padding": "evil"}),
+        ("Conv2d", {"in_channels": 2, "out_channels": 2, "kernel_size": 1, "groups": 0}),
+        ("GroupNorm", {"num_groups": 0, "num_channels": 2}),
+        ("MultiheadAttention", {"embed_dim": 8, "num_heads": 3}),
+        ("MultiheadAttention", {"embed_dim": 8, "num_heads": 0}),
+    ],
+)
+def test_calls_that_ask_for_too_much_are_not_written(layer: str, arguments: dict[str, Any]) -> None:
+    rows = tensors({"l.weight": (2, 2)})
+    parts = {"": Part("", cls="own.Net"), "l": Part("l", layer, f"torch.nn.{layer}", arguments=arguments)}
+    text = source(Plan("a.pt", "Net", "exact config", parts, rows))
+    assert f"nn.{layer}(" not in text
+    made: dict[str, Any] = {}
+    exec(compile(text, "model.py", "exec"), made) if _has_torch() else None
+    assert not made or set(made["build"]().state_dict()) == set(rows)
+
+
+def _has_torch() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("torch") is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ckptaudit.rebuild.emit.constructor import constructed, is_layer, tensors_of
 from ckptaudit.rebuild.emit.made import is_buffer
 from ckptaudit.rebuild.emit.names import can_add
+from ckptaudit.rebuild.emit.sane import is_affordable, is_sane
 from ckptaudit.rebuild.emit.tensors import is_floating
 from ckptaudit.rebuild.emit.text import UnwritableError
 from ckptaudit.rebuild.emit.tree import Form, Node
@@ -43,6 +44,8 @@ def _form(node: Node) -> Form:
 
 def _can_be_called(node: Node) -> bool:
     """Whether a call can make it, and its tensors can be put right where they differ from those it makes."""
+    if not is_sane(node):
+        return False
     try:
         constructed(node, "")
     except UnwritableError:
@@ -53,6 +56,8 @@ def _can_be_called(node: Node) -> bool:
     made = tensors_of(node)
     if made is None:
         return True
+    if not is_affordable(node, made):
+        return False
     owned = dict(node.owned())
     if node.part.cls is None and any(
         not is_floating(owned[name].dtype) for name in made if name in owned and not is_buffer(name)
