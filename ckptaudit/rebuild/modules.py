@@ -120,10 +120,19 @@ class Skeleton(nn.Module):  # type: ignore[misc, unused-ignore]
                 self._values[name] = state_dict[prefix + name]
             else:
                 missing_keys.append(prefix + name)
-        below = tuple(f"{prefix}{name}." for name in self._modules)
         for key in state_dict:
-            if key.startswith(prefix) and key[len(prefix) :] not in known and not key.startswith(below):
+            name = key[len(prefix) :]
+            if key.startswith(prefix) and name not in known and not self._is_below(name):
                 unexpected_keys.append(key)
+
+    def _is_below(self, name: str) -> bool:
+        """Whether a name leads into a child: names of children may hold dots."""
+        end = name.find(".")
+        while end >= 0:
+            if name[:end] in self._modules:
+                return True
+            end = name.find(".", end + 1)
+        return False
 
 
 # Attributes that nn.Module and Skeleton keep for themselves: names that nothing of a file may take.
