@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from ckptaudit.blueprint.live import expectations
@@ -55,7 +56,8 @@ def load_into(
     except Exception as error:  # the model's own code
         told = f"its own loading code fails: {type(error).__name__}: {error}"
         raise ModelError(checkpoint.path, told) from error
-    module.to(device)
+    if any(str(each.device) != device for each in chain(module.parameters(), module.buffers())):
+        module.to(device)
     missing = found.missing if loading.missing is None else loading.missing
     unexpected = found.unexpected if loading.unexpected is None else loading.unexpected
     origins = _origins(found, loading)

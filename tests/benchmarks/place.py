@@ -35,6 +35,15 @@ def by_torch(path: str, model: Any) -> Any:
     return model
 
 
+def made_by_torch(path: str, model: Any) -> Any:
+    """With the construction of the model, which `alone` has to make itself."""
+    import torch
+
+    with torch.device("meta"):
+        model = net(len(model))
+    return by_torch(path, model)
+
+
 def by_us(path: str, model: Any) -> Any:
     from ckptaudit.rebuild import rebuild
 
@@ -47,7 +56,12 @@ def from_file_alone(path: str, model: Any) -> Any:
     return rebuild(path).module
 
 
-WAYS: dict[str, Callable[[str, Any], Any]] = {"torch": by_torch, "ours": by_us, "alone": from_file_alone}
+WAYS: dict[str, Callable[[str, Any], Any]] = {
+    "torch": by_torch,
+    "ours": by_us,
+    "made": made_by_torch,
+    "alone": from_file_alone,
+}
 
 
 def child(way: str, device: str, path: str, small: str, layers: int) -> None:
@@ -107,13 +121,14 @@ def main() -> None:
 
 
 def compare(device: str, big: str, small: str, layers: int, runs: int) -> None:
-    ways = WAYS if device == "meta" else [way for way in WAYS if way != "alone"]
+    ways = WAYS if device == "meta" else ["torch", "ours"]
     rows: dict[str, list[list[float]]] = {way: [] for way in ways}
     for _ in range(runs):
         for way, found in rows.items():
             found.append(run(way, device, big, small, str(layers)))
-    base = statistics.median(seconds for seconds, _ in rows["torch"])
     for way, found in rows.items():
+        peer = rows["made" if way in ("made", "alone") else "torch"]
+        base = statistics.median(seconds for seconds, _ in peer)
         seconds = statistics.median(each for each, _ in found)
         peak = statistics.median(each for _, each in found)
         print(
