@@ -194,9 +194,18 @@ def _left(layer: str, own: Own, used: frozenset[str]) -> dict[str, object]:
         name: value
         for name, value in _plain(own.meta).items()
         if name not in used
-        and name not in _OWN_PRIVATE
+        and not (name in _OWN_PRIVATE and _is_as_made(name, value, own.meta.config or {}))
         and not (name in made and (made[name] is ... or made[name] == value))
     }
+
+
+def _is_as_made(name: str, value: object, config: Mapping[str, object]) -> bool:
+    """Whether a private attribute is what the constructor makes of the others, as far as that is known."""
+    padding = config.get("padding")
+    if name != "_reversed_padding_repeated_twice" or not isinstance(padding, list | tuple):
+        return True
+    twice = [size for size in reversed(padding) for _ in range(2)]
+    return isinstance(value, list | tuple) and list(value) == twice
 
 
 def _wrappers(meta: ModuleMeta) -> Iterator[tuple[str, str]]:

@@ -41,3 +41,14 @@ def test_two_parameters_on_one_memory_keep_their_flags(tmp_path: Path) -> None:
     module = rebuild(str(tmp_path / "a.pt")).module
     assert (module[0].weight.requires_grad, module[1].weight.requires_grad) == (True, False)
     assert module[0].weight.data_ptr() == module[1].weight.data_ptr()
+
+
+def test_private_settings_that_were_changed_are_kept(tmp_path: Path) -> None:
+    net = torch.nn.Conv2d(1, 1, 3, padding=1, padding_mode="reflect")
+    x = torch.randn(1, 1, 5, 5)
+    plain = net(x)
+    net._reversed_padding_repeated_twice = (2, 2, 0, 0)
+    torch.save(net, tmp_path / "a.pt")
+    module = rebuild(str(tmp_path / "a.pt")).module
+    assert not torch.equal(net(x)[..., :1], plain[..., :1])
+    assert torch.equal(module(x), net(x))
