@@ -6,6 +6,7 @@ import copy
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -338,3 +339,15 @@ def test_new_parametrizations(tmp_path: Path) -> None:
         assert torch.equal(
             child(torch.ones(1, child.in_features)), net[int(name)](torch.ones(1, child.in_features))
         )
+
+
+def test_loading_many_children_takes_no_time_for_each_pair_of_them() -> None:
+    module = Skeleton()
+    for number in range(20_000):
+        module._modules[f"a.{number}"] = Skeleton()
+    state = {f"a.{number}.weight": torch.ones(()) for number in range(20_000)}
+    unexpected: list[str] = []
+    start = perf_counter()
+    module._load_from_state_dict({**state, "b.c": 1}, "", {}, True, [], unexpected, [])
+    assert unexpected == ["b.c"]
+    assert perf_counter() - start < 2

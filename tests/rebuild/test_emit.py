@@ -296,9 +296,9 @@ def test_extra_state_and_other_values() -> None:
     found = planned([linear("l", 2, 2)], {"l.weight": (2, 2), "l.bias": (2,)}, extra=extra)
     text = source(found)
     assert "class LinearWithState(ExtraState, nn.Linear):" in text
-    assert "class Model(ExtraState, Skeleton):" in text
-    assert '    del state["step"]\n' in text
-    assert "Keys of the state dict that hold no tensor: step." in text
+    assert "class Model(PlainKeys, ExtraState, Skeleton):" in text
+    assert "del state[" not in text.partition('"""\n\n')[0]
+    assert "Keys of the state dict that hold no tensor, and are left out: step." in text
 
 
 def test_arguments_that_are_tensors_and_modules() -> None:

@@ -147,3 +147,97 @@ def test_a_buffer_that_is_one_with_a_parameter(tmp_path: Path) -> None:
     exec(compile(text, "model.py", "exec"), made)
     made["build"]().load_state_dict(state, strict=True)
     assert "ln.weight and bn.weight share memory in the file" in text
+
+
+_PLAIN = {"note": "hi", "epoch": 5, "a.b.step": 3, "a.none": None, "deep": {"x": [1]}}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        torch.nn.ModuleDict({"a": torch.nn.Linear(3, 2)}),
+        torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)),
+        torch.nn.Linear(3, 2),
+    ],
+    ids=lambda module: type(module).__name__,
+)
+def test_keys_that_hold_no_tensor_load_strictly(module: Any, tmp_path: Path) -> None:
+    state = {**module.state_dict(), **_PLAIN}
+    torch.save(state, tmp_path / "a.pt")
+    text = source(plan(read(str(tmp_path / "a.pt"))))
+    made: dict[str, Any] = {}
+    exec(compile(text, "model.py", "exec"), made)
+    model = made["build"]()
+    model.load_state_dict(state, strict=True)
+    assert set(state) == {*module.state_dict(), *_PLAIN}, "what is the caller's stays as it is"
+    assert all(torch.equal(model.state_dict()[key], kept) for key, kept in module.state_dict().items())
+    with pytest.raises(RuntimeError, match="Unexpected"):
+        model.load_state_dict({**state, "other": torch.ones(1)}, strict=True)
+
+
+def test_tensors_that_repeat_one_element_take_no_memory(tmp_path: Path) -> None:
+    state = {"a.w": torch.ones(1).expand(2**20, 2**12), "b.weight": torch.ones(2, 3, dtype=torch.float16),
+             "c": torch.ones(1, dtype=torch.float16).expand(2**30)}  # fmt: skip
+    torch.save(state, tmp_path / "a.pt")
+    text = source(plan(read(str(tmp_path / "a.pt"))))
+    made: dict[str, Any] = {}
+    exec(compile(text, "model.py", "exec"), made)
+    model = made["build"]()
+    assert {key: (kept.shape, kept.dtype) for key, kept in model.state_dict().items()} == {
+        key: (kept.shape, kept.dtype) for key, kept in state.items()
+    }
+    assert all(kept.untyped_storage().nbytes() < 100 for kept in model.state_dict().values())
+    assert "model.load_state_dict(state, assign=True)" in text
+    model.load_state_dict(state, strict=True, assign=True)
+
+
+def _changed(module: Any, **settings: object) -> Any:
+    module.__dict__.update(settings)
+    return module
+
+
+def _as_buffer(name: str, tensor: Any) -> Any:
+    module = torch.nn.Linear(2, 2)
+    module._buffers[name] = tensor
+    return module
+
+
+def _lying() -> dict[str, Any]:
+    nn = torch.nn
+    norm = nn.utils.spectral_norm(nn.Linear(2, 2))
+    next(iter(norm._forward_pre_hooks.values())).name = "forward"
+    wide = nn.utils.weight_norm(nn.Linear(2, 2))
+    del wide.__dict__["weight"]
+    wide._parameters["weight_v"] = nn.Parameter(torch.ones(1).expand(2**18, 2**17))
+    ints = {str(size)[:20]: _changed(nn.Linear(2, 2), in_features=size)
+            for size in (-5, None, "x", 2.5, 2**40, 2**62, 10**400)}  # fmt: skip
+    return {
+        **ints,
+        "layers": _changed(nn.LSTM(2, 2), num_layers=10**9),
+        "padding": _changed(nn.Conv2d(2, 2, 1), padding="evil"),
+        "groups": _changed(nn.GroupNorm(1, 2), num_groups=0),
+        "heads": _changed(nn.MultiheadAttention(4, 2), num_heads=0),
+        "dropout": _changed(nn.Dropout(), p=7),
+        "margin": _changed(nn.TripletMarginLoss(), margin=-1),
+        "size": _changed(nn.ParameterList([torch.ones(1)]), _size=10**9),
+        "setting": _changed(nn.LSTM(2, 2), all_weights=3),
+        "buffer": _as_buffer("weight", torch.ones(3)),
+        "norm": norm,
+        "wide": wide,
+        "many": nn.Sequential(*(_changed(nn.Linear(1, 1), in_features=2**14) for _ in range(300))),
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", list(_lying()))
+def test_sizes_that_lie_are_not_built(name: str, tmp_path: Path) -> None:
+    torch.save(_lying()[name], tmp_path / "a.pt")
+    found = plan(read(str(tmp_path / "a.pt")))
+    text = source(found)
+    made: dict[str, Any] = {}
+    exec(compile(text, "model.py", "exec"), made)
+    model = made["build"]()
+    held = {key: tuple(kept.shape) for key, kept in model.state_dict().items()}
+    assert held == {key: row.shape for key, row in found.tensors.items()}
+    assert sum(kept.untyped_storage().nbytes() for kept in model.state_dict().values()) < 2**24
+    repr(model)

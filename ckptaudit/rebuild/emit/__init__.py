@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ast import Name, parse, walk
 
+from ckptaudit.rebuild.emit.bounds import thinned
 from ckptaudit.rebuild.emit.code import STEP, lines_of
 from ckptaudit.rebuild.emit.forms import settle
 from ckptaudit.rebuild.emit.header import header
@@ -25,6 +26,7 @@ def source(plan: Plan) -> str:
 
     The same plan gives the same text, of ASCII alone.
     """
+    plan = thinned(plan)
     root = grow(plan)
     settle(root)
     writer = Writer(root, plan)
@@ -33,7 +35,7 @@ def source(plan: Plan) -> str:
         model += lines_of(statement, STEP)
     classes = ["\n".join(made.lines()) for made in writer.classes]
     helpers = [text.rstrip() for name, text in HELPERS.items() if name in writer.helpers]
-    layers = [stateful(name, base).rstrip() for base, name in writer.stateful.items()]
+    layers = [stateful(name, *of).rstrip() for of, name in writer.stateful.items()]
     about = "\n".join(docstring(header(plan, writer.runs())))
     code = "\n\n\n".join([*helpers, *layers, *classes, "\n".join(model)])
     imports = "import torch\nfrom torch import nn" if _names_torch(code) else "from torch import nn"

@@ -53,7 +53,7 @@ def is_layer(node: Node) -> bool:
     return (
         name is not None
         and name not in CONTAINERS
-        and (name in ROWS or name in OUR_OWN or _CLASS.fullmatch(name) is not None)
+        and (name in ROWS or name in OUR_OWN)
         and all(_kind(wrapper) in _WRAPPERS for wrapper, _ in node.part.wrappers)
     )
 
@@ -78,15 +78,21 @@ def _of_parts(node: Node) -> Mapping[str, object]:
     """Arguments that are modules, which the module then holds: calls that make them."""
     found: dict[str, object] = {}
     for argument, *path in _PARTS.get(node.part.layer or "", ()):
-        part: Node | None = node
-        for name in path:
-            part = part and part.inside.get(name)
+        part = part_of(node, *path)
         if argument in node.part.arguments or part is None or part.part.layer is None:
             continue
         # As torch makes them itself, they have a norm.
         if not argument.startswith("custom") or "norm" not in part.inside:
             found[argument] = constructed(part, class_of(part.part.layer))
     return found
+
+
+def part_of(node: Node, *path: str) -> Node | None:
+    """The module that hangs there in `node`."""
+    part: Node | None = node
+    for name in path:
+        part = part and part.inside.get(name)
+    return part
 
 
 def filled(node: Node) -> Mapping[str, object]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from ckptaudit.model import TensorMeta
 from ckptaudit.rebuild.emit.code import Expression, Statement, call, value
@@ -18,6 +19,12 @@ from ckptaudit.rebuild.emit.tree import Node
 from ckptaudit.text import some
 
 LOST = "in no state dict: not loaded"
+# Attributes that layers keep themselves, or that cannot be set.
+_OWN: Final[Mapping[str, tuple[str, ...]]] = {
+    "ParameterList": ("_size",),
+    "ParameterDict": ("_keys",),
+    **dict.fromkeys(("RNNBase", "RNN", "GRU", "LSTM"), ("all_weights",)),
+}
 _LONG = 2_000  # characters of a setting that is written
 
 
@@ -57,6 +64,8 @@ def settings(node: Node, owner: str) -> Iterator[Statement]:
     """Attributes that hold plain values."""
     for name, thing in node.part.settings.items():
         if name in node.tensors or name in node.inside or name in node.unsaved:
+            continue
+        if name in _OWN.get(node.part.layer or "", ()):
             continue
         if can_add(name) and writable(thing) and len(literal(thing)) <= _LONG:
             yield _set(owner, name, value(thing, name))

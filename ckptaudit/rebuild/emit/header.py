@@ -76,7 +76,7 @@ def _lost(plan: Plan) -> str:
         pieces.append(f"Hooks that the file has and this has not: {hooks:,}.")
     other = [key for key in plan.extra if key.rpartition(".")[2] != STATE]
     if other:
-        pieces.append(f"Keys of the state dict that hold no tensor: {_names(other)}.")
+        pieces.append(f"Keys of the state dict that hold no tensor, and are left out: {_names(other)}.")
     return " ".join(pieces)
 
 
@@ -98,11 +98,6 @@ def _loading(plan: Plan) -> Iterator[str]:
     else:
         yield f"state = {call}"
     yield "model = build()"
-    other = [key for key in plan.extra if key.rpartition(".")[2] != STATE]
-    for key in other[:6]:
-        yield f"del state[{quoted(key)}]"
-    if len(other) > 6:
-        yield "...  # and the others"
     if any(map(_cannot_be_copied, plan.tensors.values())):
         yield "model.load_state_dict(state, assign=True)  # some are of kinds that cannot be copied"
     else:

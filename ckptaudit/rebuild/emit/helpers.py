@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 HELPERS: Final[Mapping[str, str]] = {
@@ -23,13 +23,26 @@ class AnyName:
         super()._load_from_state_dict(
             state, prefix, metadata, strict, missing, unexpected, errors
         )
-        own = tuple(self._parameters) + tuple(self._buffers)
-        inner = tuple(f"{prefix}{name}." for name in self._modules)
+        own = {prefix + name for name in (*self._parameters, *self._buffers)}
+        inner = {f"{prefix}{name}." for name in self._modules}
         unexpected[:] = [
             key
             for key in unexpected
-            if not key.startswith(inner) and key[len(prefix) :] not in own
+            if key not in own
+            and not any(key[: at + 1] in inner for at, sign in enumerate(key) if sign == ".")
         ]
+''',
+    "PlainKeys": '''\
+class PlainKeys:
+    """For a model whose state dict also has keys that hold no tensor: loading leaves them out."""
+
+    def _load_from_state_dict(self, state, prefix, metadata, strict, missing, unexpected, errors):
+        for key, kept in list(state.items()):
+            if not (torch.is_tensor(kept) or key.endswith("_extra_state")):
+                del state[key]
+        super()._load_from_state_dict(
+            state, prefix, metadata, strict, missing, unexpected, errors
+        )
 ''',
     "ExtraState": '''\
 class ExtraState:
@@ -84,6 +97,7 @@ class FrozenBatchNorm2d(nn.Module):
 }
 
 
-def stateful(name: str, base: str) -> str:
-    """A class of ours for a layer of torch that keeps extra state."""
-    return f'class {name}(ExtraState, {base}):\n    """{base} with extra state."""\n'
+def stateful(name: str, base: str, mixins: Sequence[str]) -> str:
+    """A class of ours for a layer of torch whose state dict has more than tensors."""
+    what = "extra state" if "ExtraState" in mixins else "keys that hold no tensor"
+    return f'class {name}({", ".join((*mixins, base))}):\n    """{base} with {what}."""\n'

@@ -1,12 +1,13 @@
 """The tensors that a constructor of torch.nn makes: names and shapes, of which those in a file may differ.
 
-None where a layer is not in the table, or its arguments are not what it takes: the plan is trusted then.
+None where a layer is not in the table, or its arguments are not what it takes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import pairwise
 from typing import Final
 
 from ckptaudit.layers import TensorLike
@@ -19,6 +20,7 @@ Made = dict[str, Shape]
 # By name, which of a layer's tensors are buffers: all others are parameters.
 BUFFERS: Final = frozenset({"running_mean", "running_var", "num_batches_tracked"})
 _HOOKED: Final = ("_u", "_v", "_mask", ".base")  # buffers of torch.nn.utils' wrappers
+_DEEPEST: Final = 10_000  # recurrent layers in one module
 _Maker = Callable[["_Given"], Made]
 
 
@@ -45,6 +47,17 @@ class _Given:
             return tuple(given)
         raise TypeError(name)
 
+    def mode(self) -> object:
+        """Which kind of recurrent layer it is."""
+        return self._all["mode"]
+
+    def ratio(self, name: str) -> int | float:
+        """A number of any kind."""
+        number = self._all[name]
+        if type(number) not in (int, float):
+            raise TypeError(name)
+        return number  # type: ignore[return-value]
+
     def has(self, name: str) -> bool:
         """Whether something is asked for."""
         return bool(self._all.get(name))
@@ -70,7 +83,7 @@ def made(layer: str, arguments: Arguments) -> Made | None:
     maker = _MAKERS.get(layer)
     try:
         return None if maker is None else maker(_Given(layer, arguments))
-    except (KeyError, TypeError, ZeroDivisionError):
+    except (KeyError, TypeError, ValueError, OverflowError, ZeroDivisionError):
         return None
 
 
@@ -130,19 +143,26 @@ def _embedding(given: _Given) -> Made:
 
 def _recurrent(gates: int, given: _Given) -> Made:
     hidden, inputs = given.size("hidden_size"), given.size("input_size")
-    out = given.size("proj_size") or hidden
+    project = given.size("proj_size") if given.given("proj_size") else 0
+    out = project or hidden
+    if given.size("num_layers") > _DEEPEST:
+        raise ValueError("num_layers")
     found: Made = {}
     ends = ("", "_reverse") if given.has("bidirectional") else ("",)
-    for layer in range(min(given.size("num_layers"), 10_000)):
+    for layer in range(given.size("num_layers")):
         for end in ends:
             found[f"weight_ih_l{layer}{end}"] = (gates * hidden, inputs)
             found[f"weight_hh_l{layer}{end}"] = (gates * hidden, out)
             if given.has("bias"):
                 found[f"bias_ih_l{layer}{end}"] = found[f"bias_hh_l{layer}{end}"] = (gates * hidden,)
-            if given.size("proj_size"):
+            if project:
                 found[f"weight_hr_l{layer}{end}"] = (out, hidden)
         inputs = out * len(ends)
     return found
+
+
+def _recurrent_base(given: _Given) -> Made:
+    return _recurrent({"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}[str(given.mode())], given)
 
 
 def _cell(gates: int, given: _Given) -> Made:
@@ -194,6 +214,18 @@ def _loss(given: _Given) -> Made:
     return {name: weight.shape for name, weight in given.tensors()}
 
 
+def _adaptive(given: _Given) -> Made:
+    inputs, cuts = given.size("in_features"), (*given.sizes("cutoffs"), given.size("n_classes"))
+    head = cuts[0] + len(cuts) - 1
+    bias: Made = {"head.bias": (head,)} if given.has("head_bias") else {}
+    found: Made = {"head.weight": (head, inputs), **bias}
+    for place, (start, stop) in enumerate(pairwise(cuts)):
+        hidden = int(inputs // given.ratio("div_value") ** (place + 1))
+        found[f"tail.{place}.0.weight"] = hidden, inputs
+        found[f"tail.{place}.1.weight"] = stop - start, hidden
+    return found
+
+
 def _lazy(given: _Given) -> Made:
     return _with_bias(given, None, None)
 
@@ -201,6 +233,10 @@ def _lazy(given: _Given) -> Made:
 _MAKERS: Final[Mapping[str, _Maker]] = {
     **dict.fromkeys((*ACTIVATIONS, *POOLS, *SHAPES), lambda _: {}),
     **dict.fromkeys((*LOSSES,), _loss),
+    **dict.fromkeys(("CosineSimilarity", "PairwiseDistance"), lambda _: {}),
+    **dict.fromkeys(("CrossMapLRN2d", "LocalResponseNorm"), lambda _: {}),
+    **dict.fromkeys((f"Dropout{dims}" for dims in ("", "1d", "2d", "3d")), lambda _: {}),
+    **dict.fromkeys(("AlphaDropout", "FeatureAlphaDropout"), lambda _: {}),
     "Linear": _linear,
     "NonDynamicallyQuantizableLinear": _linear,
     "Bilinear": _bilinear,
@@ -219,6 +255,8 @@ _MAKERS: Final[Mapping[str, _Maker]] = {
     "EmbeddingBag": _embedding,
     "PReLU": lambda given: {"weight": (given.size("num_parameters"),)},
     **{name: partial(_recurrent, gates) for name, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4))},
+    "RNNBase": _recurrent_base,
+    "AdaptiveLogSoftmaxWithLoss": _adaptive,
     **{f"{name}Cell": partial(_cell, gates) for name, gates in (("RNN", 1), ("GRU", 3), ("LSTM", 4))},
     "MultiheadAttention": _attention,
     "TransformerEncoderLayer": partial(_transformer, False),

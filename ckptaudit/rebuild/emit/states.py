@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ckptaudit.rebuild.emit.tensors import is_frozen, is_parameter, one_dtype
+from ckptaudit.rebuild.emit.tensors import EXPANDED, is_frozen, is_parameter, one_dtype
 from ckptaudit.rebuild.emit.tree import Node
 
 
@@ -23,7 +23,7 @@ def states(root: Node) -> dict[Node, State]:
     nothing = State("", None, False, False)
     for node in root.below():
         around = nothing if node.above is None else found[node.above]
-        dtype = around.dtype or one_dtype(tensor for _, tensor in node.owned())
+        dtype = around.dtype or _dtype(node)
         frozen = around.frozen or _is_frozen(node)
         evaluated = around.evaluated or _is_evaluated(node)
         calls = f".to(torch.{dtype})" if dtype and not around.dtype else ""
@@ -31,6 +31,12 @@ def states(root: Node) -> dict[Node, State]:
         calls += ".eval()" if evaluated and not around.evaluated else ""
         found[node] = State(calls, dtype, frozen, evaluated)
     return found
+
+
+def _dtype(node: Node) -> str | None:
+    """The dtype that all of it is cast to; a cast would make expanded tensors as large as they look."""
+    rows = [tensor for _, tensor in node.owned()]
+    return None if any(row.layout == EXPANDED for row in rows) else one_dtype(rows)
 
 
 def _is_frozen(node: Node) -> bool:

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from ckptaudit.model import DTYPE_BITS, TensorMeta
-from ckptaudit.rebuild.emit.code import Expression, Group, Item, Number, call
+from ckptaudit.rebuild.emit.code import Expression, Group, Item, Number, call, inline
 from ckptaudit.summary import is_statistic
 
 # What a module's `to` can make of the float32 that constructors make.
 CASTABLE: Final = frozenset({"float64", "float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"})
 _QUANTIZED: Final = frozenset({"quint8", "qint8", "qint32"})
 _NOT_IN_TORCH: Final = frozenset({"float6_e2m3", "float6_e3m2"})
+EXPANDED: Final = "expanded"  # the layout of what shows far more elements than are kept of it
 _SPARSE: Final = frozenset({"sparse_coo"})
 
 
@@ -58,6 +59,9 @@ def empty(tensor: TensorMeta, hint: str, cast: bool = False) -> Group:
         named["dtype"] = dtype_name(tensor.dtype)
     if tensor.layout in _SPARSE:
         named["layout"] = f"torch.{tensor.layout}"
+    if tensor.layout == EXPANDED:
+        one = call("torch.empty", "()", **named)
+        return Group(f"{inline(one)}.expand(", tuple(map(Item, sizes)))
     return call("torch.empty", *(sizes or ("()",)), **named)
 
 

@@ -22,7 +22,8 @@ class Node:
     """One module. `alias` is the module that it is itself, where it hangs in two places.
 
     `unsaved` and `lost` are tensors that no state dict has: its own by their names, and those in containers
-    that nn.Module does not look into by dotted names.
+    that nn.Module does not look into by dotted names. `drops` says that the state dict of the model also
+    has keys that hold no tensor.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Node:
     has_state: bool = False
     state: TensorMeta | None = None
     alias: Node | None = None
+    drops: bool = False
 
     def below(self) -> Iterator[Node]:
         """This node and all below it, from the top down; what is under an alias is not repeated."""
@@ -92,6 +94,8 @@ def grow(plan: Plan) -> Node:
         *above, name = split(key)
         if name == STATE:
             _node(index, tuple(above), plan).has_state = True
+        else:
+            root.drops = True
     for node in index.values():
         if len(node.inside) > 1 and all(name.isdecimal() and len(name) < 19 for name in node.inside):
             # Modules that own nothing may be named after all that do.

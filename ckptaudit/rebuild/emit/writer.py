@@ -36,7 +36,8 @@ class Writer:
         self._model = self._names.new(hint(root, _root_name(plan))) if root.form == "class" else ""
         self._calls: dict[Node, Expression] = {}
         self.helpers: set[str] = set()
-        self.stateful: dict[str, str] = {}  # layers that keep extra state: the class of ours by torch's
+        # Layers that keep extra state: the class of ours by torch's, and what is mixed into it.
+        self.stateful: dict[tuple[str, tuple[str, ...]], str] = {}
         self.classes: list[Class] = []
         self._write_classes()
 
@@ -108,11 +109,12 @@ class Writer:
         name = layer if layer in OUR_OWN else class_of(layer)
         if layer in OUR_OWN:
             self.helpers.add(layer)
-        if node.has_state:
-            self.helpers.add("ExtraState")
-            if name not in self.stateful:
-                self.stateful[name] = self._names.new(f"{layer}WithState")
-            name = self.stateful[name]
+        mixins = _mixins(node)
+        self.helpers.update(mixins)
+        if mixins:
+            if (name, mixins) not in self.stateful:
+                self.stateful[name, mixins] = self._names.new(f"{layer}WithState")
+            name = self.stateful[name, mixins]
         return name
 
     def _list(self, node: Node) -> Expression:
@@ -138,11 +140,9 @@ class Writer:
     def _body(self, node: Node) -> Body:
         layer = node.part.layer
         base = f"nn.{layer}" if layer in _BASES else "nn.Module"
-        mixins = []
+        mixins = _mixins(node)
         if any("." in name for name in (*node.tensors, *node.inside)):
-            mixins.append("AnyName")
-        if node.has_state:
-            mixins.append("ExtraState")
+            mixins = ("AnyName", *mixins)
         self.helpers.update(mixins)
         cls = node.part.cls if layer is None else None
         refusal = "" if layer in _BASES else _unknown(node, cls)
@@ -262,6 +262,11 @@ def _unknown(node: Node, cls: str | None) -> str:
     if node.part.layer is not None and node.part.unknown:
         return quoted(f"unknown of {told(node.part.layer)}: {told(', '.join(node.part.unknown))}")
     return "" if cls is None else quoted(f"the code of {told(cls)} is not in the file")
+
+
+def _mixins(node: Node) -> tuple[str, ...]:
+    """Our classes that a module needs for what its state dict has besides tensors."""
+    return (*(["PlainKeys"] if node.drops else []), *(["ExtraState"] if node.has_state else []))
 
 
 def _root_name(plan: Plan) -> str:
