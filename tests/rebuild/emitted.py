@@ -103,7 +103,7 @@ def _strange(top: ast.stmt, own: set[str]) -> Iterator[str]:
         if not isinstance(node, _NODES):
             yield f"{line}: {type(node).__name__}"
         elif isinstance(node, ast.Import | ast.ImportFrom):
-            if ast.unparse(node) not in ("import torch", "from torch import nn"):
+            if ast.unparse(node) not in _IMPORTS:
                 yield f"{line}: {ast.unparse(node)}"
         elif isinstance(node, ast.Call) and not _may_be_called(node.func, own):
             yield f"{line}: calls {ast.unparse(node.func)}"
@@ -111,6 +111,9 @@ def _strange(top: ast.stmt, own: set[str]) -> Iterator[str]:
             yield f"{line}: a decorator"
         elif isinstance(node, ast.Constant) and not isinstance(node.value, str | int | float | None):
             yield f"{line}: {node.value!r}"
+
+
+_IMPORTS = ("import torch", "from torch import nn", "from torch.nn.utils import prune")
 
 
 def _may_be_called(function: ast.expr, own: set[str]) -> bool:

@@ -267,7 +267,7 @@ def test_layers_that_were_changed_are_put_right() -> None:
         ("spectral_norm(eps=os.getcwd())", {"weight_orig": (2, 3), "weight_u": (2,), "weight_v": (3,)},
          "nn.utils.spectral_norm(nn.Linear(3, 2))"),
         ("prune", {"weight_orig": (2, 3), "weight_mask": (2, 3)},
-         'nn.utils.prune.identity(nn.Linear(3, 2), "weight")'),
+         'prune.identity(nn.Linear(3, 2), "weight")'),
         ("parametrizations.weight_norm",
          {"parametrizations.weight.original0": (2, 1), "parametrizations.weight.original1": (2, 3)},
          "nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))"),

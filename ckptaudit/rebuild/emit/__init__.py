@@ -39,6 +39,8 @@ def source(plan: Plan) -> str:
     about = "\n".join(docstring(header(plan, writer.runs())))
     code = "\n\n\n".join([*helpers, *layers, *classes, "\n".join(model)])
     imports = "import torch\nfrom torch import nn" if _names_torch(code) else "from torch import nn"
+    if "prune.identity(" in code:  # torch imports it only where somebody asks for it
+        imports += "\nfrom torch.nn.utils import prune"
     return f"{about}\n\n{imports}\n\n\n{code}\n"
 
 

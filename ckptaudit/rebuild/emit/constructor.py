@@ -40,7 +40,7 @@ _ELSEWHERE = {"NonDynamicallyQuantizableLinear": "nn.modules.linear"}
 _WRAPPERS: Final = {
     "weight_norm": "nn.utils.weight_norm",
     "spectral_norm": "nn.utils.spectral_norm",
-    "prune": "nn.utils.prune.identity",
+    "prune": "prune.identity",
     "parametrizations.weight_norm": "nn.utils.parametrizations.weight_norm",
     "parametrizations.spectral_norm": "nn.utils.parametrizations.spectral_norm",
     "parametrizations.orthogonal": "nn.utils.parametrizations.orthogonal",
